@@ -1,0 +1,1 @@
+"""Our client beside raw aiohttp, in one run: `python -m benchmarks`."""

@@ -1,0 +1,210 @@
+"""One call over all its attempts, and what it amounts to in the end. Nothing here sends anything."""
+
+from datetime import UTC, datetime
+from time import monotonic
+from typing import Any
+
+from . import operations
+from .answers import Reading, error_for, retry_after_seconds
+from .errors import EMSError
+from .matrix import MATRIX, REJECTED_AS, Kind, Move, Row
+from .models.lifecycle import OrderStatus
+from .models.orders import ExecutionReport
+from .operations import Request
+from .outcomes import (
+    Accepted,
+    AttemptRecord,
+    Evidence,
+    NotSent,
+    NotSentReason,
+    Outcome,
+    Rejected,
+    RejectedReason,
+    Unknown,
+)
+from .sites.roster import SiteEntry
+from .transport.base import Attempt
+
+__all__ = ["Call", "Try", "outcome_of", "read_error", "settled_as", "with_evidence"]
+
+
+class Try:
+    """How one attempt of a call ended."""
+
+    __slots__ = ("attempt", "entry", "message", "reading", "record", "row")
+
+    def __init__(
+        self, entry: SiteEntry, attempt: Attempt, row: Row, message: str, reading: Reading | None = None
+    ) -> None:
+        self.entry = entry
+        self.attempt = attempt
+        self.row = row
+        self.message = message
+        self.reading = reading
+        self.record: AttemptRecord = attempt.record(None if reading is not None else message)
+
+
+class Call:
+    """One call of the user's; times on the monotonic clock, `not_after` wall-clock, all in seconds."""
+
+    def __init__(
+        self, request: Request, *, started: float, timeout: float, not_after: float | None = None
+    ) -> None:
+        self.request = request
+        self.kind = request.kind
+        self.started = started
+        self.until = started + timeout
+        self.not_after = not_after
+        self.tries: list[Try] = []
+        self.tried: set[str] = set()
+        self.again: SiteEntry | None = None
+        """The site to ask next, instead of the best one."""
+        self.spent: set[Move] = set()
+        """Moves that a call may make only once, and has made."""
+
+    @property
+    def sent(self) -> int:
+        """Attempts that came past the commit point."""
+        return sum(one.attempt.committed is not None for one in self.tries)
+
+    @property
+    def records(self) -> tuple[AttemptRecord, ...]:
+        """Every attempt, oldest first."""
+        return tuple(one.record for one in self.tries)
+
+    def first_time(self, move: Move) -> bool:
+        """Whether the call makes this move for the first time; notes that it has."""
+        if move in self.spent:
+            return False
+        self.spent.add(move)
+        return True
+
+
+def outcome_of(call: Call, *, no_site: str, closing: bool) -> Outcome:
+    """Return how a change ended: whatever may have executed decides, else the last answer, else the first failure.
+
+    no_site: why there was no site to try. closing: whether the client was being closed.
+    """
+    for one in call.tries:
+        if MATRIX[one.row].for_kind(call.kind) in (Move.UNKNOWN, Move.RECHECK):
+            return _unknown(call, one)
+    answered = [one for one in call.tries if one.reading is not None]
+    if answered:
+        return settled_as(call, answered[-1])
+    return _not_sent(call, no_site, closing)
+
+
+def settled_as(call: Call, one: Try) -> Outcome:
+    """Return the outcome that one attempt alone amounts to."""
+    reading, common = one.reading, _common(call, one)
+    if reading is not None and reading.row is Row.SUCCESS:
+        return _success(call, reading, common)
+    if reading is not None and one.row in REJECTED_AS:
+        return Rejected(
+            **common,
+            reason=REJECTED_AS[one.row],
+            status=reading.status,
+            message=reading.message,
+            reject_reason=reading.reject.reject_reason if reading.reject else None,
+        )
+    return _unknown(call, one)
+
+
+def _success(call: Call, reading: Reading, common: dict[str, Any]) -> Outcome:
+    value = reading.value
+    if not isinstance(value, ExecutionReport):
+        return Accepted(**common, message=value.message)
+    if call.kind is Kind.NEW_ORDER and value.status is OrderStatus.REJECTED:
+        return Rejected(
+            **common,
+            reason=RejectedReason.EXCHANGE,
+            status=reading.status,
+            message=value.error_message or "",
+            report=value,
+        )
+    return Accepted(**common, report=value)
+
+
+def _unknown(call: Call, one: Try) -> Unknown:
+    status = one.reading.status if one.reading else None
+    evidence = Evidence(what=one.message, site=one.entry.site.id, at=monotonic(), status=status)
+    return Unknown(**_common(call, one), evidence=(evidence,), message=one.message, status=status)
+
+
+def with_evidence(outcome: Unknown, what: str, call: Call) -> Unknown:
+    """Return the outcome with one more observation and the attempts made since."""
+    return Unknown(
+        client_order_id=outcome.client_order_id,
+        site=outcome.site,
+        attempts=call.records,
+        timing=outcome.timing,
+        raw=outcome.raw,
+        evidence=(*outcome.evidence, Evidence(what=what, at=monotonic())),
+        message=outcome.message,
+        status=outcome.status,
+    )
+
+
+def _common(call: Call, one: Try) -> dict[str, Any]:
+    answer = one.attempt.answer
+    return {
+        "client_order_id": call.request.client_order_id,
+        "site": one.entry.site.id,
+        "attempts": call.records or (one.record,),
+        "timing": one.attempt.timing(call.started, monotonic() if answer else None),
+        "raw": answer.body if answer else b"",
+    }
+
+
+def _not_sent(call: Call, no_site: str, closing: bool) -> NotSent:
+    first = call.tries[0] if call.tries else None
+    return NotSent(
+        client_order_id=call.request.client_order_id,
+        site=first.entry.site.id if first else None,
+        attempts=call.records,
+        timing=first.attempt.timing(call.started) if first else None,
+        reason=_not_sent_reason(call, closing),
+        message=first.message if first else no_site,
+    )
+
+
+def _not_sent_reason(call: Call, closing: bool) -> NotSentReason:
+    last = call.tries[-1] if call.tries else None
+    if last is None:
+        return NotSentReason.NOT_ROUTABLE
+    if last.row is Row.LATE:
+        return NotSentReason.NOT_AFTER
+    if closing:
+        return NotSentReason.ABANDONED
+    over = last.row in (Row.ABANDONED, Row.POOL_WAIT) or monotonic() >= call.until
+    return NotSentReason.DEADLINE if over else NotSentReason.NO_CONNECTION
+
+
+def read_error(call: Call, *, no_site: str) -> EMSError:
+    """Return what a failed read raises: the last answer of a server, else the first failure."""
+    context: dict[str, Any] = {"client_order_id": call.request.client_order_id, "attempts": call.records}
+    if not call.tries:
+        return error_for(call.request, Row.NO_SITE, no_site, **context)
+    answered = [one for one in call.tries if one.reading is not None]
+    one = answered[-1] if answered else call.tries[0]
+    reading, answer = one.reading, one.attempt.answer
+    return error_for(
+        call.request,
+        one.row,
+        _not_found(answered) if _is_status_miss(call, one) else one.message,
+        status=reading.status if reading else 0,
+        raw=answer.body if answer else b"",
+        retry_after=retry_after_seconds(reading.retry_after, datetime.now(UTC)) if reading else None,
+        site=one.entry.site.id,
+        phase=one.record.phase,
+        **context,
+    )
+
+
+def _is_status_miss(call: Call, one: Try) -> bool:
+    return one.row is Row.NOT_KNOWN_HERE and call.request.operation is operations.ORDER_STATUS
+
+
+def _not_found(answered: list[Try]) -> str:
+    asked = ", ".join(dict.fromkeys(one.entry.site.id for one in answered))
+    return f"not known at {asked}, which proves nothing: it may be on its way, or known elsewhere"

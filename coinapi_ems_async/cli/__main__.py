@@ -1,0 +1,5 @@
+"""`python -m coinapi_ems_async.cli`."""
+
+from . import main
+
+main()

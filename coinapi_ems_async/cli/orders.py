@@ -1,0 +1,281 @@
+"""`coinapi-ems orders`: place, cancel, look."""
+
+import warnings
+from typing import Annotated, Final
+
+import msgspec
+import typer
+from rich.text import Text
+
+from .. import operations
+from ..models.ids import new_client_order_id
+from ..models.orders import CancelAll, CancelOrder, NewOrder
+from ..operations import Request
+from ..outcomes import Accepted, Outcome, Unknown
+from . import parsing
+from .accounts import NOTHING_SENT, Execute
+from .commands import command
+from .context import Invocation
+from .data import outcome_data, request_data
+from .exits import Exit, exit_of_outcome
+from .order_view import outcome_view, pairs, report_view, unknown_advice
+from .tables import amount, history_table, orders_table
+
+__all__ = ["OrderOptions", "group"]
+
+group: Final = typer.Typer(no_args_is_help=True)
+
+_ORDER: Final = "Order"
+Exchange = Annotated[
+    str,
+    typer.Option("--exchange", metavar="EXCHANGE", help="Exchange account, such as KRAKEN/JOHN."),
+]
+ExchangeHint = Annotated[
+    str | None,
+    typer.Option("--exchange", metavar="EXCHANGE", help="Its exchange account; helps to find its site."),
+]
+ClientOrderId = Annotated[
+    str | None,
+    typer.Option("--client-order-id", metavar="ID", help="The order's own id; a UUID by default."),
+]
+
+
+class OrderOptions:
+    """The options that describe an order, shared by the commands that send one."""
+
+    Symbol = Annotated[
+        str | None,
+        typer.Option(
+            metavar="SYMBOL", help="CoinAPI's symbol, such as KRAKEN_SPOT_BTC_USDT.", rich_help_panel=_ORDER
+        ),
+    ]
+    SymbolExchange = Annotated[
+        str | None,
+        typer.Option(metavar="SYMBOL", help="The exchange's own symbol instead.", rich_help_panel=_ORDER),
+    ]
+    Side = Annotated[str, typer.Option(metavar="buy|sell", help="Side.", rich_help_panel=_ORDER)]
+    Amount = Annotated[
+        str,
+        typer.Option(
+            metavar="NUMBER", help="Base units or contracts, exact to the digit.", rich_help_panel=_ORDER
+        ),
+    ]
+    Price = Annotated[
+        str, typer.Option(metavar="NUMBER", help="Limit price, exact to the digit.", rich_help_panel=_ORDER)
+    ]
+
+
+@command(group, "place")
+async def place(
+    run: Invocation,
+    exchange: Exchange,
+    side: OrderOptions.Side,
+    amount: OrderOptions.Amount,
+    price: OrderOptions.Price,
+    symbol: OrderOptions.Symbol = None,
+    symbol_exchange: OrderOptions.SymbolExchange = None,
+    tif: Annotated[
+        str,
+        typer.Option(
+            metavar="GTC|GTTE|GTTO|FOK|IOC",
+            help="Time in force, short or in full: until canceled; until a time, kept by the exchange (GTTE) or "
+            "by the service (GTTO); whole at once or not at all; what fills at once.",
+            rich_help_panel=_ORDER,
+        ),
+    ] = "GTC",
+    expire_time: Annotated[
+        str | None,
+        typer.Option(metavar="ISO-TIME", help="With its zone; for GTTE and GTTO.", rich_help_panel=_ORDER),
+    ] = None,
+    exec_inst: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MOC,...",
+            help="Execution instructions: MOC maker or cancel, AO auction only, IOI indication of interest, "
+            "or any in full.",
+            rich_help_panel=_ORDER,
+        ),
+    ] = None,
+    client_order_id: ClientOrderId = None,
+    not_after: Annotated[
+        str | None,
+        typer.Option(metavar="ISO-TIME", help="Send nothing later than this; with its zone."),
+    ] = None,
+    execute: Execute = False,
+) -> Exit | None:
+    """Place a limit order.
+
+    Give exactly one of --symbol and --symbol-exchange. The order is sent at most once: if the exit status is 5,
+    it may have been executed; do not send it again, read its status.
+    """
+    order = _new_order(
+        run,
+        exchange_id=exchange,
+        client_order_id=new_client_order_id() if client_order_id is None else client_order_id,
+        symbol_id_coinapi=symbol,
+        symbol_id_exchange=symbol_exchange,
+        amount_order=amount,
+        price=price,
+        side=side.upper(),
+        time_in_force=parsing.time_in_force(tif),
+        expire_time=parsing.moment("--expire-time", expire_time),
+        exec_inst=parsing.instructions(exec_inst),
+    )
+    latest = parsing.latest("--not-after", not_after)
+    request = operations.new_order(order)
+    if not execute:
+        _dry(run, request, _words(order))
+        return None
+    async with run.client() as ems:
+        _announce(run, order.client_order_id, exchange, _words(order))
+        return _ended(run, await ems.orders.submit(order, timeout=run.timeout, not_after=latest), exchange)
+
+
+def _new_order(run: Invocation, **fields: object) -> NewOrder:
+    """Make the order; its warnings become notes."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        order = NewOrder(**fields)  # type: ignore[arg-type]  # the struct checks every one itself
+    for one in caught:
+        run.out.note(f"note: {one.message}", "warn")
+    return order
+
+
+@command(group, "cancel")
+async def cancel(
+    run: Invocation,
+    exchange: Exchange,
+    client_order_id: Annotated[str | None, typer.Option(metavar="ID", help="The id you gave the order.")] = None,
+    exchange_order_id: Annotated[
+        str | None, typer.Option(metavar="ID", help="The id the exchange gave it.")
+    ] = None,
+    execute: Execute = False,
+) -> Exit | None:
+    """Cancel one order, named by exactly one of its two ids.
+
+    The report is the last one known, often PENDING_CANCEL: follow it with `coinapi-ems orders status`.
+    """
+    order = CancelOrder(exchange_id=exchange, client_order_id=client_order_id, exchange_order_id=exchange_order_id)
+    words = f"cancel the order {client_order_id or exchange_order_id} on {exchange}"
+    if not execute:
+        _dry(run, operations.cancel_order(order), words)
+        return None
+    async with run.client() as ems:
+        _announce(run, client_order_id, exchange, words)
+        outcome = await ems.orders.submit_cancel(
+            exchange_id=exchange,
+            client_order_id=client_order_id,
+            exchange_order_id=exchange_order_id,
+            timeout=run.timeout,
+        )
+        return _ended(run, outcome, exchange)
+
+
+@command(group, "cancel-all")
+async def cancel_all(run: Invocation, exchange: Exchange, execute: Execute = False) -> Exit | None:
+    """Cancel every open order of an exchange account.
+
+    The answer only acknowledges the request: read the open orders with `coinapi-ems orders list`.
+    """
+    words = f"cancel EVERY open order on {exchange}"
+    if not execute:
+        _dry(run, operations.cancel_all(CancelAll(exchange_id=exchange)), words)
+        return None
+    async with run.client() as ems:
+        _announce(run, None, exchange, words)
+        return _ended(run, await ems.orders.submit_cancel_all(exchange_id=exchange, timeout=run.timeout), exchange)
+
+
+@command(group, "list")
+async def list_(
+    run: Invocation,
+    exchange: Annotated[
+        str | None, typer.Argument(metavar="[EXCHANGE]", help="Exchange account; all by default.")
+    ] = None,
+) -> None:
+    """List the open orders of one exchange account, or of all.
+
+    Without EXCHANGE, an exchange that is down may be missing without a word.
+    """
+    async with run.client() as ems:
+        reports = await ems.orders.open(exchange, timeout=run.timeout)
+        run.out.show(reports, orders_table(reports))
+
+
+@command(group, "status")
+async def status(
+    run: Invocation,
+    client_order_id: Annotated[str, typer.Argument(metavar="CLIENT_ORDER_ID", help="The id you gave the order.")],
+    exchange: ExchangeHint = None,
+) -> None:
+    """Show the last report of an order: its walk, its fills.
+
+    Sites are asked in turn until one knows it. That none does proves nothing: it may still be on its way.
+    """
+    async with run.client() as ems:
+        report = await ems.orders.status(client_order_id, exchange_id=exchange, timeout=run.timeout)
+        run.out.show(report, report_view(report))
+
+
+@command(group, "history")
+async def history(
+    run: Invocation,
+    start: Annotated[str, typer.Option(metavar="ISO-TIME", help="From this time, with its zone.")],
+    end: Annotated[
+        str | None, typer.Option(metavar="ISO-TIME", help="Until this time, with its zone; now by default.")
+    ] = None,
+) -> None:
+    """Show the change events of orders in a window of time.
+
+    An order may appear many times. There is no paging: keep the window short.
+    """
+    first, last = parsing.window(start, end)
+    async with run.client() as ems:
+        rows = await ems.orders.history(first, last, timeout=run.timeout)
+        run.out.show(rows, history_table(rows))
+
+
+def _words(order: NewOrder) -> str:
+    symbol = order.symbol_id_coinapi or order.symbol_id_exchange
+    size, limit = amount(order.amount_order), amount(order.price)
+    return f"{order.side.lower()} {size} of {symbol} at {limit} on {order.exchange_id} ({order.time_in_force})"
+
+
+def _dry(run: Invocation, request: Request, words: str) -> None:
+    shown = request_data(request)
+    body = (request.body or b"").decode()
+    rows = [("would", Text(words)), ("request", Text(f"{shown['method']} {shown['path']}")), ("body", Text(body))]
+    data = {"executed": False, "client_order_id": request.client_order_id, "request": shown}
+    run.out.show(data | {"message": NOTHING_SENT}, pairs(rows), NOTHING_SENT)
+
+
+def _announce(run: Invocation, client_order_id: str | None, exchange: str, words: str) -> None:
+    """Tell what is being sent before it is, and what to do if this is interrupted."""
+    run.pending = unknown_advice(client_order_id, exchange)
+    if not run.out.json:
+        named = f", client_order_id {client_order_id}" if client_order_id else ""
+        run.out.note(f"{words}{named}")
+
+
+def _clean(run: Invocation, outcome: Outcome) -> Outcome:
+    """Blot out secrets before a table's line breaks hide them."""
+    return msgspec.structs.replace(outcome, message=run.out.clean(outcome.message or "") or outcome.message)
+
+
+def _ended(run: Invocation, outcome: Outcome, exchange: str) -> Exit:
+    run.pending = None
+    outcome = _clean(run, outcome)
+    data = outcome_data(outcome)
+    advice: str | None = None
+    if isinstance(outcome, Unknown):
+        advice = f"The outcome is UNKNOWN: {unknown_advice(outcome.client_order_id, exchange)}"
+        data["advice"] = advice
+    elif isinstance(outcome, Accepted) and outcome.report is None:
+        advice = f"This acknowledges the request only; see what is left with `coinapi-ems orders list {exchange}`."
+        data["advice"] = advice
+    run.out.show(data, outcome_view(outcome))
+    if advice and not run.out.json:
+        run.out.note(advice, "bold bad" if isinstance(outcome, Unknown) else "faint")
+    elif not run.out.json and not isinstance(outcome, Accepted):
+        run.out.fail(str(data["error"]["message"]), exit_of_outcome(outcome))
+    return exit_of_outcome(outcome)

@@ -1,0 +1,277 @@
+"""The client: opens, closes, and hands out the groups of calls."""
+
+import asyncio
+import ssl
+from collections.abc import Mapping
+from time import monotonic
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+import msgspec
+
+from .auth import ApiKeyHeader, Auth, NoAuth, find_api_key
+from .dispatch import Dispatcher
+from .errors import ConfigurationError, UsageError
+from .ledger import OrderLedger
+from .management import Management
+from .resources.accounts import Accounts
+from .resources.balances import Balances
+from .resources.certificate import Certificate
+from .resources.endpoints import Endpoints
+from .resources.exchanges import Exchanges
+from .resources.locations import Locations
+from .resources.orders import Orders
+from .resources.positions import Positions
+from .session import Session, SessionConfig
+from .settings import MANAGEMENT_URL, Settings
+from .sites.roster import SiteView
+from .sites.selector import CostFunction, network_cost
+from .sites.urls import check_base_url
+
+if TYPE_CHECKING:
+    import aiohttp
+
+__all__ = ["ClientHealth", "EMSClient"]
+
+
+class ClientHealth(msgspec.Struct, frozen=True, kw_only=True):
+    """State of a client: `table_age` is seconds since the site table was read, None if it never was.
+
+    crashes: background loops that crashed, with how often. unresolved: orders of unknown outcome.
+    """
+
+    is_open: bool
+    sites: list[SiteView]
+    table_age: float | None = None
+    table_error: str | None = None
+    crashes: Mapping[str, int] = {}
+    unresolved: int = 0
+
+
+class EMSClient:
+    """Client of the CoinAPI EMS, for one event loop: `async with EMSClient() as ems`.
+
+    api_key: else that of $COINAPI_API_KEY. management_url: of the Managed Cloud API; https, unless it is this
+    machine or a private address. auth: how the key is shown, see `auth`; the header by default. settings:
+    every other number and switch. ssl_context: your own, verifying; a client certificate is added to it where
+    one is used. management_session: your own aiohttp session for the Managed Cloud API; it is watched so that
+    it sends no change twice, and stays open. cost: which site is nearest, seconds; the round trip by default.
+
+    Raises ConfigurationError: if there is no key, or a URL or a setting is wrong.
+    """
+
+    def __init__(
+        self,
+        api_key: str | None = None,
+        *,
+        management_url: str = MANAGEMENT_URL,
+        transport: Literal["aiohttp"] = "aiohttp",
+        auth: Auth | None = None,
+        settings: Settings | None = None,
+        ssl_context: ssl.SSLContext | None = None,
+        management_session: "aiohttp.ClientSession | None" = None,
+        cost: CostFunction = network_cost,
+    ) -> None:
+        if transport != "aiohttp":
+            raise ConfigurationError(f"transport must be 'aiohttp', got {transport!r}")
+        self.settings = settings if settings is not None else Settings()
+        auth = auth if auth is not None else ApiKeyHeader()
+        if not isinstance(auth, Auth):
+            raise ConfigurationError(f"auth must be one of the ways in coinapi_ems_async.auth, got {auth!r}")
+        self._set_up(
+            SessionConfig(
+                key="" if isinstance(auth, NoAuth) else find_api_key(api_key),
+                auth=auth,
+                settings=self.settings,
+                management_url=check_base_url(management_url, allow_plain=self.settings.allow_plain_http),
+                site_url=None,
+                tls=ssl_context,
+                management_session=management_session,
+                cost=cost,
+            )
+        )
+
+    @classmethod
+    def self_hosted(
+        cls,
+        url: str,
+        *,
+        transport: Literal["aiohttp"] = "aiohttp",
+        auth: Auth | None = None,
+        api_key: str | None = None,
+        settings: Settings | None = None,
+        ssl_context: ssl.SSLContext | None = None,
+    ) -> Self:
+        """Return a client of one known server: one site that serves everything, and no management API.
+
+        auth: nothing by default; ApiKeyHeader or ApiKeyQuery take `api_key`, or $COINAPI_API_KEY.
+        Raises ConfigurationError: as the class does.
+        """
+        if transport != "aiohttp":
+            raise ConfigurationError(f"transport must be 'aiohttp', got {transport!r}")
+        client = cls.__new__(cls)
+        client.settings = settings if settings is not None else Settings()
+        auth = auth if auth is not None else NoAuth()
+        client._set_up(
+            SessionConfig(
+                key="" if isinstance(auth, NoAuth) else find_api_key(api_key),
+                auth=auth,
+                settings=client.settings,
+                management_url=None,
+                site_url=check_base_url(url, allow_plain=client.settings.allow_plain_http),
+                tls=ssl_context,
+                management_session=None,
+                cost=network_cost,
+            )
+        )
+        return client
+
+    def _set_up(self, config: SessionConfig) -> None:
+        self._config = config
+        self._session: Session | None = None
+        self._is_open = False
+        self._is_closed = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self.ledger = OrderLedger(self.settings.remembered_orders)
+        self.orders = Orders(self)
+        self.balances = Balances(self)
+        self.positions = Positions(self)
+        self.accounts = Accounts(self)
+        self.exchanges = Exchanges(self)
+        self.locations = Locations(self)
+        self.endpoints = Endpoints(self)
+        self.certificate = Certificate(self)
+
+    def __repr__(self) -> str:
+        state = "open" if self._is_open else "closed" if self._is_closed else "new"
+        return f"<EMSClient {self._config.management_url or self._config.site_url} {state}>"
+
+    # Opening and closing
+
+    async def open(self) -> None:
+        """Find the sites and wait for their first estimates, at most 3 s.
+
+        Raises NoSites: if there is no site table. AuthenticationFailed: if the management API says 401 or
+        403. ConfigurationError: if the client certificate cannot be used. UsageError: if the client is open
+        or closed already. Sites that are down are no error.
+        """
+        if self._is_closed:
+            raise UsageError("this client is closed; make a new one")
+        if self._session is not None:
+            raise UsageError("this client is open already")
+        self._loop = asyncio.get_running_loop()
+        self._session = session = Session(self._config, self.ledger)
+        try:
+            await session.open()
+        except BaseException:
+            await self._shut(session)
+            raise
+        self._is_open = True
+
+    async def aclose(self) -> None:
+        """Wait a bounded time for the answers to orders already sent, then close every connection.
+
+        A second call does nothing. The caller's cancellation is delivered after everything is closed.
+        Raises UsageError: if called from another event loop.
+        """
+        session = self._session
+        if session is not None:
+            self._check_loop()
+        self._is_closed, self._is_open = True, False
+        if session is not None:
+            await self._shut(session)
+
+    async def _shut(self, session: Session) -> None:
+        """Close in a task of its own, so that neither anyio's nor asyncio's cancellation leaves it half done."""
+        import anyio
+
+        self._is_closed = True
+        self._session = None
+        closing = asyncio.get_running_loop().create_task(session.aclose(), name="coinapi-ems: closing")
+        with anyio.CancelScope(shield=True):
+            try:
+                await asyncio.shield(closing)
+            except asyncio.CancelledError:
+                await asyncio.wait({closing})
+                raise
+
+    async def __aenter__(self) -> Self:
+        await self.open()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    # What the groups of calls ask for
+
+    @property
+    def dispatcher(self) -> Dispatcher:
+        """Carries calls to sites. Raises UsageError: if the client is not open, or in another event loop."""
+        return self._ready().dispatcher
+
+    @property
+    def management(self) -> Management:
+        """Carries calls to the Managed Cloud API. Raises UsageError: as `dispatcher`, or if there is none."""
+        management = self._ready().management
+        if management is None:
+            raise UsageError("a self-hosted client has no Managed Cloud API")
+        return management
+
+    def _ready(self) -> Session:
+        if self._session is None or not self._is_open:
+            raise UsageError(
+                "this client is closed; make a new one"
+                if self._is_closed
+                else "this client is not open; use `async with EMSClient(...) as ems`, or await ems.open()"
+            )
+        self._check_loop()
+        return self._session
+
+    def _check_loop(self) -> None:
+        try:
+            running: Any = asyncio.get_running_loop()
+        except RuntimeError:
+            running = None
+        if running is not self._loop:
+            raise UsageError(
+                "this client belongs to another event loop; make one client for each loop, and await it there"
+            )
+
+    # Looking at it
+
+    @property
+    def sites(self) -> list[SiteView]:
+        """Every known site as ranked now, best first; empty before opening and after closing."""
+        return self._session.roster.views() if self._session is not None else []
+
+    def health(self) -> ClientHealth:
+        """Return the client's state; never raises."""
+        session = self._session
+        if session is None:
+            return ClientHealth(is_open=False, sites=[], unresolved=len(self.ledger.unresolved))
+        discovery = session.discovery
+        loaded = discovery.loaded_at if discovery else None
+        return ClientHealth(
+            is_open=self._is_open,
+            sites=session.roster.views(),
+            table_age=monotonic() - loaded if loaded is not None else None,
+            table_error=discovery.last_error if discovery else None,
+            crashes=dict(session.supervisor.crashes),
+            unresolved=len(self.ledger.unresolved),
+        )
+
+    async def refresh(self) -> None:
+        """Read the site table again now, for example after saving an account.
+
+        Raises NoSites, AnswerError, TransportError: if that fails; the table stays as it was.
+        UsageError: as `dispatcher`, or if there is no management API.
+        """
+        session = self._ready()
+        if session.discovery is None:
+            raise UsageError("a self-hosted client has no site table to read")
+        await session.monitor.apply(await session.discovery.load())

@@ -1,0 +1,363 @@
+"""One call: choose a site, get a connection, commit, read the answer, and do what the table says.
+
+Nothing here decides what may be repeated: `matrix.MATRIX` does. Here is how each of its moves is made.
+"""
+
+import asyncio
+import logging
+import random
+from datetime import UTC, datetime
+from time import monotonic
+from typing import Any, Final
+
+from . import operations
+from .answers import read_answer, retry_after_seconds
+from .auth import Auth
+from .budget import RetryBudget
+from .calls import Call, Try, outcome_of, read_error, settled_as, with_evidence
+from .errors import ConfigurationError, EMSError
+from .ledger import OrderLedger
+from .matrix import MATRIX, Kind, Move, Row
+from .models.orders import ExecutionReport
+from .operations import Request
+from .outcomes import Accepted, NotSent, NotSentReason, Outcome, Unknown
+from .settings import Settings
+from .sites.roster import Roster, SiteEntry
+from .transport.base import Attempt, Lease, TransportFailure
+
+__all__ = ["Dispatcher"]
+
+log: Final = logging.getLogger("coinapi_ems_async.orders")
+
+_FIRST_PAUSE: Final = 0.05
+_MOST_PAUSE: Final = 2.0
+_DEFAULT_RETRY_AFTER: Final = 1.0
+
+
+class Dispatcher:
+    """Carries calls to EMS sites."""
+
+    def __init__(self, roster: Roster, ledger: OrderLedger, settings: Settings, auth: Auth) -> None:
+        self._roster = roster
+        self._ledger = ledger
+        self._settings = settings
+        self._auth = auth
+        self._budget = RetryBudget()
+        self._random = random.Random()  # noqa: S311  # spreads load, protects nothing
+        self._listening: set[Attempt] = set()
+        self._quiet = asyncio.Event()
+        self._closing = False
+
+    async def new_order(
+        self,
+        request: Request,
+        *,
+        timeout: float,
+        not_after: float | None = None,
+        allow_duplicate_id: bool = False,
+    ) -> Outcome:
+        """Send a new order and return its outcome; raises only CancelledError.
+
+        An id that is in flight or unresolved is refused unless `allow_duplicate_id`.
+        """
+        name = request.client_order_id or ""
+        if self._ledger.is_busy(name) and not allow_duplicate_id:
+            return NotSent(
+                client_order_id=name,
+                reason=NotSentReason.DUPLICATE,
+                message="an order with this client_order_id is in flight or unresolved; read its status first",
+            )
+        self._ledger.begin(name)
+        try:
+            outcome = await self.change(request, timeout=timeout, not_after=not_after)
+            if isinstance(outcome, Unknown):
+                self._ledger.doubt(
+                    name, exchange_id=request.exchange_id, site=outcome.site, evidence=outcome.evidence
+                )
+            return outcome
+        finally:
+            self._ledger.end(name)
+
+    async def change(self, request: Request, *, timeout: float, not_after: float | None = None) -> Outcome:
+        """Send a new order, a cancel or a cancel-all and return its outcome; raises only CancelledError."""
+        call = Call(request, started=monotonic(), timeout=timeout, not_after=not_after)
+        await self._run(call)
+        outcome = self._outcome(call)
+        if isinstance(outcome, Unknown) and request.kind is Kind.CANCEL_ONE:
+            outcome = await self._recheck(call, outcome)
+        if isinstance(outcome, Unknown) and request.kind is not Kind.NEW_ORDER:
+            log.warning("%s at site %s: outcome unknown: %s", request.kind, outcome.site, outcome.message)
+        return outcome
+
+    async def read(self, request: Request, *, timeout: float) -> Any:
+        """Return the value of a read. Raises EMSError: as the tree in `errors` says."""
+        call = Call(request, started=monotonic(), timeout=timeout)
+        self._budget.earn()
+        await self._run(call)
+        last = call.tries[-1] if call.tries else None
+        if last is not None and last.row is Row.SUCCESS and last.reading is not None:
+            self._saw(last.reading.value, last.entry)
+            return last.reading.value
+        raise read_error(call, no_site=self._no_site(request))
+
+    # The loop
+
+    async def _run(self, call: Call) -> None:
+        """Make attempts until the table says stop, the sites are used up, or the time is over."""
+        while True:
+            entry = self._pick(call)
+            if entry is None:
+                return
+            one = await self._try(call, entry)
+            call.tries.append(one)
+            call.tried.add(entry.site.url)
+            self._roster.note(entry, one.row, one.message)
+            if monotonic() >= call.until or not await self._goes_on(call, one):
+                return
+
+    def _pick(self, call: Call) -> SiteEntry | None:
+        if call.again is not None:
+            entry, call.again = call.again, None
+            return entry
+        ranked = self._roster.ranked(
+            call.request.exchange_id,
+            tried=call.tried,
+            preferred=self._ledger.taker(call.request.client_order_id) if self._follows(call) else None,
+        )
+        if not ranked or (ranked[0].site.url in call.tried and call.kind is not Kind.READ):
+            return None
+        return ranked[0]
+
+    @staticmethod
+    def _follows(call: Call) -> bool:
+        """Whether the call is about an order that some site has taken before."""
+        return call.kind is not Kind.NEW_ORDER
+
+    async def _goes_on(self, call: Call, one: Try) -> bool:
+        """Make the table's move; returns whether there is another attempt to make."""
+        move = MATRIX[one.row].for_kind(call.kind)
+        if move is Move.SAME_THEN_NEXT and call.first_time(move):
+            call.again = one.entry
+            return call.kind is not Kind.READ or one.attempt.committed is None or self._may_repeat(call)
+        if move is Move.AFFINE_ONCE:
+            return self._asks_elsewhere(call, one)
+        if move is Move.SAME_LATER:
+            return await self._after_pause(call, one)
+        if move is Move.NEXT_ONCE and not call.first_time(move):
+            return False
+        if move in (Move.NEXT, Move.NEXT_ONCE, Move.SAME_THEN_NEXT):
+            return await self._to_next(call, one)
+        return False
+
+    async def _to_next(self, call: Call, one: Try) -> bool:
+        """Before the commit point every site may be visited once; after it only reads go on, within bounds."""
+        capable = self._roster.directory.capable(call.request.exchange_id)
+        untried = any(site.url not in call.tried for site in capable)
+        if one.attempt.committed is None or call.kind is not Kind.READ:
+            return untried
+        if not self._may_repeat(call):
+            return False
+        if untried:
+            return True
+        return await self._pause(call, self._random.uniform(0, min(_FIRST_PAUSE * 2**call.sent, _MOST_PAUSE)))
+
+    def _may_repeat(self, call: Call) -> bool:
+        return call.sent < self._settings.read_attempts and self._budget.spend()
+
+    def _asks_elsewhere(self, call: Call, one: Try) -> bool:
+        """An order is not known here: ask the site that took it, or, of a status, every capable site in turn."""
+        taker = self._ledger.taker(call.request.client_order_id)
+        if taker is not None and taker in self._roster.entries:
+            if taker in call.tried or one.entry.site.url == taker:
+                return False
+            call.again = self._roster.entries[taker]
+            return True
+        if call.request.operation is not operations.ORDER_STATUS:
+            return False
+        capable = self._roster.directory.capable(call.request.exchange_id)
+        return any(site.url not in call.tried for site in capable)
+
+    async def _after_pause(self, call: Call, one: Try) -> bool:
+        text = one.reading.retry_after if one.reading else None
+        pause = retry_after_seconds(text, datetime.now(UTC))
+        call.again = one.entry
+        return self._may_repeat(call) and await self._pause(call, _DEFAULT_RETRY_AFTER if pause is None else pause)
+
+    async def _pause(self, call: Call, seconds: float) -> bool:
+        """Sleep; returns at once and False if the call's time would be over."""
+        if monotonic() + seconds >= call.until:
+            return False
+        await asyncio.sleep(seconds)
+        return True
+
+    # One attempt
+
+    async def _try(self, call: Call, entry: SiteEntry) -> Try:
+        attempt = Attempt(
+            call.request,
+            entry.site.id,
+            not_after=call.not_after,
+            bearer=await self._token(),
+        )
+        if self._closing:
+            attempt.withdraw()
+        is_change = call.kind is not Kind.READ
+        until = call.until if is_change else min(call.until, monotonic() + self._settings.read_try_timeout)
+        try:
+            lease = await entry.pool.acquire(for_order=is_change, until=until)
+        except TransportFailure as failure:
+            attempt.fail(failure)
+            return Try(entry, attempt, failure.row, failure.message)
+        if is_change:
+            self._listen(call, entry, attempt)
+        lease.exchange(attempt)
+        try:
+            await attempt.wait(until)
+        except asyncio.CancelledError:
+            self._left_alone(call, entry, attempt, lease)
+            raise
+        if call.kind is Kind.NEW_ORDER and attempt.committed is not None:
+            self._ledger.taken_by(call.request.client_order_id or "", entry.site.url)
+        return self._ended(call, entry, attempt, lease)
+
+    async def _token(self) -> str | None:
+        if self._auth.bearer is None:
+            return None
+        try:
+            return await self._auth.token()
+        except EMSError:
+            raise
+        except Exception as error:
+            raise ConfigurationError(f"the bearer supplier failed: {type(error).__name__}") from error
+
+    def _ended(self, call: Call, entry: SiteEntry, attempt: Attempt, lease: Lease) -> Try:
+        answer = attempt.answer
+        if answer is not None:
+            reading = read_answer(call.request, answer.status, answer.headers, answer.body)
+            if reading.row is Row.OUT_OF_STEP:
+                lease.discard()
+            return Try(entry, attempt, reading.row, reading.message or reading.row.value, reading)
+        if attempt.failure is not None:
+            return Try(entry, attempt, attempt.failure.row, attempt.failure.message)
+        if attempt.withdraw():
+            lease.abort()
+            row = Row.ABANDONED if monotonic() >= call.until else Row.CONNECT_TIMEOUT
+            return Try(entry, attempt, row, "the time was over before it was sent")
+        self._stop_later(call, attempt, lease)
+        return Try(entry, attempt, Row.NO_ANSWER, Row.NO_ANSWER.value)
+
+    # Orders whose caller is gone
+
+    def _listen(self, call: Call, entry: SiteEntry, attempt: Attempt) -> None:
+        self._listening.add(attempt)
+        self._quiet.clear()
+        attempt.on_settled = lambda attempt: self._heard(call, entry, attempt)
+
+    def _heard(self, call: Call, entry: SiteEntry, attempt: Attempt) -> None:
+        """Runs when a change is settled, whether or not somebody still waits for it."""
+        self._listening.discard(attempt)
+        if not self._listening:
+            self._quiet.set()
+        name = call.request.client_order_id
+        if call.kind is not Kind.NEW_ORDER or name is None or name not in self._ledger.unresolved:
+            return
+        if attempt.answer is not None:
+            answer = attempt.answer
+            reading = read_answer(call.request, answer.status, answer.headers, answer.body)
+            late = Try(entry, attempt, reading.row, reading.message or reading.row.value, reading)
+        else:
+            failure = attempt.failure or TransportFailure(Row.NO_ANSWER)
+            late = Try(entry, attempt, failure.row, failure.message)
+        self._ledger.settle(settled_as(call, late))
+
+    def _left_alone(self, call: Call, entry: SiteEntry, attempt: Attempt, lease: Lease) -> None:
+        """The caller was cancelled: what is not committed never will be, what is committed goes on alone."""
+        if attempt.withdraw():
+            lease.abort()
+            return
+        if call.kind is Kind.NEW_ORDER and call.request.client_order_id is not None:
+            self._ledger.taken_by(call.request.client_order_id, entry.site.url)
+            self._ledger.doubt(
+                call.request.client_order_id, exchange_id=call.request.exchange_id, site=entry.site.id
+            )
+            if attempt.settled:
+                self._heard(call, entry, attempt)
+        self._stop_later(call, attempt, lease)
+
+    def _stop_later(self, call: Call, attempt: Attempt, lease: Lease) -> None:
+        """Let the connection of a change go on for a while; a read's has served its purpose."""
+        if attempt.settled:
+            return
+        if call.kind is Kind.READ:
+            lease.abort()
+            return
+        end = max(call.until, monotonic()) + self._settings.late_answer
+        timer = asyncio.get_running_loop().call_later(end - monotonic(), lease.abort)
+        settled = attempt.on_settled
+
+        def stop(attempt: Attempt) -> None:
+            timer.cancel()
+            if settled is not None:
+                settled(attempt)
+
+        attempt.on_settled = stop
+
+    async def aclose(self) -> None:
+        """Refuse what is not committed yet, and wait a bounded time for the answers to what is."""
+        self._closing = True
+        for attempt in self._listening:
+            attempt.withdraw()
+        waiting = {attempt for attempt in self._listening if attempt.committed is not None}
+        if waiting:
+            try:
+                async with asyncio.timeout(self._settings.close_wait):
+                    await self._quiet.wait()
+            except TimeoutError:
+                log.warning("closing with %d changes sent and not answered", len(self._listening))
+
+    # Cancels of unknown outcome
+
+    async def _recheck(self, call: Call, outcome: Unknown) -> Outcome:
+        """Read the order's status; if it is final that is the answer, if it is open cancel once more."""
+        name = call.request.client_order_id
+        left = call.until - monotonic()
+        if not self._settings.resend_cancel or name is None or left <= 0 or self._closing:
+            return outcome
+        status = operations.order_status(name, exchange_id=call.request.exchange_id)
+        try:
+            report = await self.read(status, timeout=left)
+        except EMSError as error:
+            return with_evidence(outcome, f"reading its status failed: {error}", call)
+        if report.is_final:
+            return Accepted(
+                client_order_id=name,
+                site=outcome.site,
+                attempts=outcome.attempts,
+                timing=outcome.timing,
+                report=report,
+            )
+        second = Call(call.request, started=call.started, timeout=call.until - call.started)
+        await self._run(second)
+        call.tries += second.tries
+        again = self._outcome(second)
+        if isinstance(again, Accepted):
+            return settled_as(call, second.tries[-1])
+        return with_evidence(outcome, f"it was open, and a second cancel ended as {type(again).__name__}", call)
+
+    # Small things
+
+    def _outcome(self, call: Call) -> Outcome:
+        return outcome_of(call, no_site=self._no_site(call.request), closing=self._closing)
+
+    def _no_site(self, request: Request) -> str:
+        served = sorted({name for site in self._roster.directory.sites.values() for name in site.exchanges})
+        return (
+            f"no known site serves {request.exchange_id or 'anything'}; served are: {', '.join(served) or 'none'}"
+        )
+
+    def _saw(self, value: Any, entry: SiteEntry) -> None:
+        """Reports from any read may settle unresolved orders."""
+        if self._ledger.unresolved:
+            for report in value if isinstance(value, list) else (value,):
+                if isinstance(report, ExecutionReport):
+                    self._ledger.saw(report, entry.site.id)

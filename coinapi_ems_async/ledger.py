@@ -1,0 +1,112 @@
+"""What this client knows of its own orders: in flight, unresolved, and which site took them."""
+
+import logging
+from collections import OrderedDict
+from collections.abc import Mapping
+from time import monotonic
+from types import MappingProxyType
+from typing import Final
+
+import msgspec
+
+from .models.orders import ExecutionReport
+from .outcomes import Accepted, Evidence, Outcome, Rejected, RejectedReason, Unknown
+
+__all__ = ["OrderLedger", "UnresolvedOrder"]
+
+log: Final = logging.getLogger("coinapi_ems_async.orders")
+
+
+class UnresolvedOrder(msgspec.Struct, frozen=True, kw_only=True):
+    """An order that may or may not have been executed; `since` is on the monotonic clock, seconds."""
+
+    client_order_id: str
+    exchange_id: str | None
+    site: str | None
+    since: float
+    evidence: tuple[Evidence, ...] = ()
+
+
+class OrderLedger:
+    """In flight, unresolved, and where orders went; the last bounded to the most recent `remembered`."""
+
+    def __init__(self, remembered: int) -> None:
+        self._remembered = remembered
+        self._in_flight: dict[str, int] = {}
+        self._unresolved: dict[str, UnresolvedOrder] = {}
+        self._takers: OrderedDict[str, str] = OrderedDict()
+        self.unresolved: Mapping[str, UnresolvedOrder] = MappingProxyType(self._unresolved)
+
+    def is_busy(self, client_order_id: str) -> bool:
+        """Whether an order with this id is in flight or unresolved."""
+        return client_order_id in self._in_flight or client_order_id in self._unresolved
+
+    def begin(self, client_order_id: str) -> None:
+        """Note that an order is in flight."""
+        self._in_flight[client_order_id] = self._in_flight.get(client_order_id, 0) + 1
+
+    def end(self, client_order_id: str) -> None:
+        """Note that it is not any more."""
+        left = self._in_flight[client_order_id] - 1
+        if left:
+            self._in_flight[client_order_id] = left
+        else:
+            del self._in_flight[client_order_id]
+
+    def taken_by(self, client_order_id: str, url: str) -> None:
+        """Remember the site that an order was committed to."""
+        self._takers[client_order_id] = url
+        self._takers.move_to_end(client_order_id)
+        while len(self._takers) > self._remembered:
+            self._takers.popitem(last=False)
+
+    def taker(self, client_order_id: str | None) -> str | None:
+        """Return the URL of the site that took the order, None if unknown."""
+        return self._takers.get(client_order_id) if client_order_id is not None else None
+
+    def doubt(
+        self,
+        client_order_id: str,
+        *,
+        exchange_id: str | None,
+        site: str | None,
+        evidence: tuple[Evidence, ...] = (),
+    ) -> None:
+        """Note that an order is unresolved, one log line each."""
+        before = self._unresolved.get(client_order_id)
+        self._unresolved[client_order_id] = UnresolvedOrder(
+            client_order_id=client_order_id,
+            exchange_id=exchange_id,
+            site=site,
+            since=before.since if before else monotonic(),
+            evidence=(before.evidence if before else ()) + evidence,
+        )
+        if before is None:
+            said = "; ".join(map(str, evidence)) or "the caller went away before the answer"
+            log.warning("order %s at site %s: outcome unknown: %s", client_order_id, site, said)
+
+    def settle(self, outcome: Outcome) -> None:
+        """Take in the outcome of an order that was unresolved; `Unknown` only adds evidence."""
+        name = outcome.client_order_id
+        if name is None or name not in self._unresolved:
+            return
+        if isinstance(outcome, Unknown):
+            order = self._unresolved[name]
+            self.doubt(name, exchange_id=order.exchange_id, site=order.site, evidence=outcome.evidence)
+            return
+        del self._unresolved[name]
+        log.info("order %s at site %s is resolved: %s", name, outcome.site, type(outcome).__name__)
+
+    def saw(self, report: ExecutionReport, site: str | None) -> None:
+        """Take in a report from any read: it settles an unresolved order."""
+        if report.client_order_id not in self._unresolved:
+            return
+        name = report.client_order_id
+        if report.is_rejected:
+            reason, said = RejectedReason.EXCHANGE, report.error_message or ""
+            rejected = Rejected(
+                client_order_id=name, site=site, report=report, reason=reason, status=200, message=said
+            )
+            self.settle(rejected)
+        else:
+            self.settle(Accepted(client_order_id=name, site=site, report=report))

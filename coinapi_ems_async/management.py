@@ -1,0 +1,107 @@
+"""Calls of the Managed Cloud REST API: one server, always over aiohttp, one call at a time."""
+
+import asyncio
+import random
+from time import monotonic
+from typing import Any
+
+from .answers import Reading, error_for, read_answer
+from .auth import Auth
+from .errors import EMSError, ServerFailed, TransportError
+from .matrix import Row
+from .operations import Request
+from .outcomes import AttemptRecord
+from .settings import Settings
+from .transport.base import Attempt, Pool, TransportFailure
+
+__all__ = ["Management"]
+
+_FIRST_PAUSE = 0.5
+_SITE = "management"
+
+
+class Management:
+    """The Managed Cloud API behind one pool.
+
+    Calls wait for each other: the API limits how many a key may have at once, without saying to how many.
+    """
+
+    def __init__(self, pool: Pool, auth: Auth, settings: Settings) -> None:
+        self._pool = pool
+        self._auth = auth
+        self._settings = settings
+        self._turn = asyncio.Lock()
+
+    async def call(self, request: Request, *, timeout: float | None = None) -> Any:
+        """Return the value of a call.
+
+        timeout: of each try, seconds. Reads are tried again after lost connections and server failures, with
+        full jitter over 0.5 and 1 s; calls that change something are sent once.
+        Raises AnswerError or TransportError: as the tree in `errors` says.
+        """
+        records: list[AttemptRecord] = []
+        tries = self._settings.management_tries if request.operation.method == "GET" else 1
+        while True:
+            try:
+                return await self._once(request, timeout or self._settings.management_timeout, records)
+            except (TransportError, ServerFailed):
+                if len(records) >= tries:
+                    raise
+            pause = _FIRST_PAUSE * 2 ** (len(records) - 1)
+            await asyncio.sleep(random.uniform(0, pause))  # noqa: S311  # spreads load, protects nothing
+
+    async def _once(self, request: Request, timeout: float, records: list[AttemptRecord]) -> Any:
+        async with self._turn:
+            attempt = Attempt(request, _SITE, bearer=await self._auth.token())
+            await self._carry(attempt, monotonic() + timeout)
+        records.append(attempt.record())
+        if attempt.answer is None:
+            failure = attempt.failure or _out_of_time(attempt)
+            raise _error(request, failure.row, failure.message, records)
+        answer = attempt.answer
+        reading = read_answer(request, answer.status, answer.headers, answer.body)
+        if reading.row is Row.SUCCESS:
+            return reading.value
+        raise _error(request, reading.row, reading.message, records, reading, answer.body)
+
+    async def _carry(self, attempt: Attempt, until: float) -> None:
+        try:
+            lease = await self._pool.acquire(for_order=False, until=until)
+        except TransportFailure as failure:
+            attempt.fail(failure)
+            return
+        lease.exchange(attempt)
+        try:
+            await attempt.wait(until)
+        finally:
+            if not attempt.settled:
+                attempt.withdraw()
+                lease.abort()
+
+    async def aclose(self) -> None:
+        """Close the pool."""
+        await self._pool.aclose()
+
+
+def _out_of_time(attempt: Attempt) -> TransportFailure:
+    return TransportFailure(Row.CONNECT_TIMEOUT if attempt.committed is None else Row.NO_ANSWER)
+
+
+def _error(
+    request: Request,
+    row: Row,
+    message: str,
+    records: list[AttemptRecord],
+    reading: Reading | None = None,
+    raw: bytes = b"",
+) -> EMSError:
+    return error_for(
+        request,
+        row,
+        message,
+        status=reading.status if reading else 0,
+        raw=raw,
+        site=_SITE,
+        phase=records[-1].phase,
+        attempts=records,
+    )

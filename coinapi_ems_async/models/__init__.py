@@ -1,0 +1,1 @@
+"""The vocabulary of the service: structs, open enumerations, and the life of an order."""

@@ -1,0 +1,1 @@
+"""What a user calls, one group for each subject."""

@@ -1,0 +1,156 @@
+"""What exists only while a client is open: pools, the site table, the loops that keep it current."""
+
+import asyncio
+import logging
+import ssl
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from . import operations
+from .auth import Auth, ClientCertificate, Credentials
+from .dispatch import Dispatcher
+from .errors import ConfigurationError
+from .ledger import OrderLedger
+from .management import Management
+from .operations import Request
+from .settings import Settings
+from .sites.directory import Directory, Site, single
+from .sites.discovery import Discovery
+from .sites.monitor import Monitor
+from .sites.roster import Roster
+from .sites.selector import CostFunction
+from .supervisor import Supervisor
+from .transport.base import Pool
+from .transport.tls import client_context, write_private
+
+if TYPE_CHECKING:
+    import aiohttp
+
+__all__ = ["Session", "SessionConfig"]
+
+log: Final = logging.getLogger("coinapi_ems_async.client")
+
+_PROBE_CONNECTIONS: Final = 1
+SELF_HOSTED: Final = "self-hosted"
+
+
+class SessionConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """What a session is made from; exactly one of the two URLs is given."""
+
+    key: str
+    auth: Auth
+    settings: Settings
+    management_url: str | None
+    site_url: str | None
+    tls: ssl.SSLContext | None
+    management_session: "aiohttp.ClientSession | None"
+    cost: CostFunction
+
+    def __repr__(self) -> str:
+        return f"SessionConfig({self.management_url or self.site_url})"
+
+
+class Session:
+    """The open half of a client."""
+
+    def __init__(self, config: SessionConfig, ledger: OrderLedger) -> None:
+        self._config = config
+        self._site_tls: ssl.SSLContext | None = None
+        self._site_credentials = config.auth.site(config.key)
+        self.management: Management | None = None
+        self.discovery: Discovery | None = None
+        self.supervisor = Supervisor()
+        self.roster = Roster(self._make_pool, cost=config.cost)
+        self.monitor = Monitor(self.roster, config.settings, self.supervisor)
+        self.dispatcher = Dispatcher(self.roster, ledger, config.settings, config.auth)
+
+    async def open(self) -> None:
+        """Find the sites and wait for their first estimates.
+
+        Raises NoSites: if there is no site table. AuthenticationFailed: if the management API says 401 or
+        403. ConfigurationError: if the certificate cannot be used. Never because sites are down.
+        """
+        if self._config.management_url is not None:
+            directory = await self._discover(self._config.management_url)
+        else:
+            self._site_tls = await self._context(self._config.site_url or "", None)
+            directory = single(SELF_HOSTED, self._config.site_url or "")
+        await self.monitor.apply(directory)
+        await self.monitor.until_ready()
+        if self.discovery is not None:
+            self.monitor.refresh(self.discovery.load)
+
+    async def _discover(self, url: str) -> Directory:
+        from .transport.aiohttp import AiohttpPool
+
+        config = self._config
+        tls = await self._context(url, None)
+        pool = AiohttpPool(
+            url,
+            config.auth.management(config.key),
+            config.settings,
+            tls=tls,
+            session=config.management_session,
+        )
+        self.management = Management(pool, config.auth, config.settings)
+        self.discovery = Discovery(self._call, url, config.settings)
+        certificate = await self._certificate()
+        self._site_tls = tls if certificate is None else await self._context("https:", certificate)
+        return await self.discovery.load_first()
+
+    async def _call(self, request: Request) -> Any:
+        assert self.management is not None  # noqa: S101  # discovery exists only with it
+        return await self.management.call(request)
+
+    async def _context(self, url: str, certificate: str | None) -> ssl.SSLContext | None:
+        """Build the TLS context once and off the loop: it reads files. None where nothing is encrypted."""
+        if url.startswith("http:") and self._config.tls is None:
+            # A plain management API on this machine may still name https sites.
+            return None
+        return await asyncio.to_thread(client_context, certificate, base=self._config.tls)
+
+    async def _certificate(self) -> str | None:
+        auth = self._config.auth
+        if not isinstance(auth, ClientCertificate):
+            return None
+        if auth.path is not None and await asyncio.to_thread(auth.path.is_file):
+            return await asyncio.to_thread(_read_private, auth.path)
+        text: str = await self._call(operations.plain_read(operations.CERTIFICATE))
+        if auth.path is not None:
+            try:
+                await asyncio.to_thread(write_private, auth.path, text)
+            except OSError as error:
+                raise ConfigurationError(
+                    f"the client certificate cannot be kept in {auth.path}: {error.strerror}"
+                ) from error
+        return text
+
+    def _make_pool(self, site: Site, for_probes: bool) -> Pool:
+        from .transport.aiohttp import AiohttpPool
+
+        return AiohttpPool(
+            site.url,
+            Credentials() if for_probes else self._site_credentials,
+            self._config.settings,
+            tls=self._site_tls,
+            size=_PROBE_CONNECTIONS if for_probes else None,
+        )
+
+    async def aclose(self) -> None:
+        """Wait a bounded time for the answers to what was sent, then close everything."""
+        await self.dispatcher.aclose()
+        await self.supervisor.stop()
+        await self.roster.aclose()
+        if self.management is not None:
+            await self.management.aclose()
+
+
+def _read_private(path: Path) -> str:
+    try:
+        if path.stat().st_mode & 0o077:
+            log.warning("%s can be read by others than its owner; chmod 600 it", path)
+        return path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"the client certificate {path} cannot be read: {error}") from None

@@ -1,0 +1,74 @@
+"""What the two APIs share: the world behind them, and the way from a request to an operation."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from .auth import Guard
+from .clock import Moment
+from .directory import Directory
+from .market import Market
+from .messages import Answer, Request, Route, find_route
+from .rejects import unsupported_media_type, validation_problem
+from .reports import Writer
+from .validation import Invalid, WrongMediaType
+from .variants import Pace, Variants
+
+Operation = Callable[[Request, tuple[str, ...]], Answer]
+
+
+@dataclass(kw_only=True)
+class World:
+    """Everything the servers of one simulator share."""
+
+    market: Market
+    directory: Directory
+    guard: Guard
+    variants: Variants
+    pace: Pace
+    clock: Callable[[], Moment]
+    shared_orders: bool = True
+
+    @property
+    def writer(self) -> Writer:
+        """The writer of the present variants."""
+        return Writer(self.variants)
+
+
+class Api:
+    """Routes requests to operations; subclasses name them."""
+
+    routes: tuple[Route, ...] = ()
+    certificates = False
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    def operations(self) -> Mapping[str, Operation]:
+        """Return the operations by name."""
+        raise NotImplementedError
+
+    def match(self, request: Request) -> tuple[Route, tuple[str, ...]] | Answer:
+        """Return the route of a request and the parameters in its path, else the framework's refusal."""
+        return find_route(self.routes, request)
+
+    def run(self, request: Request, route: Route, parameters: tuple[str, ...]) -> Answer:
+        """Check the caller, run the operation, and turn bad input into its answer."""
+        if route.needs_key:
+            refusal = self.world.guard.check(request, certificates=self.certificates)
+            if refusal is not None:
+                return refusal
+        try:
+            return self.operations()[route.operation](request, parameters)
+        except WrongMediaType:
+            return unsupported_media_type()
+        except Invalid as invalid:
+            return self.invalid(invalid)
+
+    def invalid(self, invalid: Invalid) -> Answer:
+        """Return the answer to a request with bad fields."""
+        return validation_problem(invalid.errors, self.world.variants)
+
+
+def healthy(_request: Request, _parameters: tuple[str, ...]) -> Answer:
+    """Answer a health check, as the service's containers do."""
+    return Answer(200, {"Content-Type": "text/plain"}, b"Healthy")

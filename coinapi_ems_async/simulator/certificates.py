@@ -1,0 +1,59 @@
+"""The simulator's own certificate authority; made when first needed, because it costs time."""
+
+import ssl
+from functools import cached_property
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import trustme
+
+
+class Authority:
+    """Issues the servers' certificate and the client certificates of `/v1/certificate/pem`.
+
+    Raises ImportError: on first use, if the extra `simulator` (trustme, cryptography) is not installed.
+    """
+
+    @cached_property
+    def _ca(self) -> "trustme.CA":
+        import trustme
+
+        return trustme.CA(organization_name="Simulated EMS")
+
+    @property
+    def pem(self) -> bytes:
+        """The authority's certificate."""
+        return self._ca.cert_pem.bytes()
+
+    def mint(self) -> bytes:
+        """Return a new client certificate: PUBLIC KEY, PRIVATE KEY (PKCS#8) and CERTIFICATE, one text."""
+        from cryptography.hazmat.primitives import serialization as form
+
+        issued = self._ca.issue_cert("ems-client.invalid", common_name="EMS client")
+        key = form.load_pem_private_key(issued.private_key_pem.bytes(), None)
+        public = key.public_key().public_bytes(form.Encoding.PEM, form.PublicFormat.SubjectPublicKeyInfo)
+        private = key.private_bytes(form.Encoding.PEM, form.PrivateFormat.PKCS8, form.NoEncryption())
+        return public + private + issued.cert_chain_pems[0].bytes()
+
+    def server_context(self, host: str, *, client_certificates: bool) -> ssl.SSLContext:
+        """Return the context of a server on `host`; client certificates are asked for, never demanded."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.set_alpn_protocols(["http/1.1"])
+        self._ca.issue_cert(*dict.fromkeys((host, "127.0.0.1", "localhost"))).configure_cert(context)
+        if client_certificates:
+            context.verify_mode = ssl.CERT_OPTIONAL
+            context.load_verify_locations(cadata=self.pem.decode())
+        return context
+
+    def client_context(self) -> ssl.SSLContext:
+        """Return a context for clients that trusts this authority and nothing else."""
+        return ssl.create_default_context(cadata=self.pem.decode())
+
+    def write(self) -> Path:
+        """Write the authority's certificate into a temporary file, mode 0600; the caller removes it."""
+        with NamedTemporaryFile(prefix="simulated-ems-", suffix=".pem", delete=False) as file:
+            file.write(self.pem)
+        return Path(file.name)

@@ -1,0 +1,229 @@
+"""One simulated exchange: matching, balances, positions. No I/O and no clock: time comes in.
+
+House rule of the simulated market: on each side of every book the house quotes `LEVELS` prices around a
+fixed middle. Size that was taken comes back whole `Pace.replenish` seconds later, as an order that first
+trades with whatever then crosses it, so that an order for more than the house quotes fills step by step.
+Orders of all accounts, and of outside traders, share the book by price, then by time.
+"""
+
+import heapq
+import string
+from collections.abc import Callable
+from decimal import Decimal
+from itertools import count
+from random import Random
+from typing import Final, NamedTuple
+
+from coinapi_ems_async.models.enums import ExecInst, Side, TimeInForce
+from coinapi_ems_async.models.lifecycle import LIVE, OrderStatus
+
+from .book import Book, Quote
+from .catalog import LEVELS, Symbol, symbols_of
+from .clock import Moment, read_time
+from .ledger import Ledger
+from .orders import Event, Order, Ticket
+from .variants import Pace
+
+_S = OrderStatus
+_ROUTING_TICKS: Final = 4_000  # 0.4 ms of the service's own work before it forwards an order
+_LETTERS: Final = string.ascii_uppercase + string.digits
+_NEVER_RESTS: Final = (TimeInForce.IMMEDIATE_OR_CANCEL, TimeInForce.FILL_OR_KILL)
+
+
+class _Step(NamedTuple):
+    due: float
+    turn: int
+    run: Callable[[Moment], None]
+
+
+class Exchange:
+    """One exchange and the accounts on it.
+
+    `emit` hears every change of an order. Callers run inside the exact decimal context (`numbers.exact`).
+    """
+
+    def __init__(self, base: str, pace: Pace, random: Random, emit: Callable[[Event], None]) -> None:
+        self.base = base
+        self.pace = pace
+        self.symbols = symbols_of(base)
+        self.ledgers: dict[str, Ledger] = {}
+        self.books = {symbol.coinapi_id: Book() for symbol in self.symbols}
+        self._random = random
+        self._emit = emit
+        self._steps: list[_Step] = []
+        self._turns = count()
+        self._restocking: set[tuple[str, Side, Decimal]] = set()
+        self._house: dict[tuple[str, Side, Decimal], Quote] = {}
+        for symbol in self.symbols:
+            for level in range(1, LEVELS + 1):
+                self._quote(symbol, Side.BUY, symbol.middle - level * symbol.gap)
+                self._quote(symbol, Side.SELL, symbol.middle + level * symbol.gap)
+
+    def open_account(self, exchange_id: str) -> None:
+        """Give the account its opening balances, unless it has been here before."""
+        if exchange_id not in self.ledgers:
+            self.ledgers[exchange_id] = Ledger(self.symbols)
+
+    def symbol(self, name: str) -> Symbol | None:
+        """Return the symbol with this CoinAPI or exchange id."""
+        return next((one for one in self.symbols if name in (one.coinapi_id, one.exchange_id)), None)
+
+    def place(self, ticket: Ticket, site: str, serial: int, moment: Moment) -> Order:
+        """Take an order up to the exchange's first reply: ROUTED, or REJECTED with a text."""
+        symbol = self.symbol(ticket.symbol_id_coinapi or ticket.symbol_id_exchange or "")
+        order = Order(ticket, symbol, site, serial)
+        if self.base.startswith("KRAKEN"):
+            order.exchange_tag = str(74_000_000 + serial)
+        replied = moment.at(moment.now + self.pace.reply)
+        self._emit(order.step(_S.RECEIVED, moment.ticks))
+        self._emit(order.step(_S.ROUTING, min(moment.ticks + _ROUTING_TICKS, replied.ticks)))
+        order.error = self._refusal(order, replied)
+        if order.error is not None:
+            self._emit(order.step(_S.REJECTED, replied.ticks))
+            return order
+        order.exchange_order_id = self._exchange_order_id(serial)
+        self._emit(order.step(_S.ROUTED, replied.ticks))
+        self._later(replied.now + self.pace.book, lambda then: self._enter(order, then))
+        if ticket.expire_time is not None:
+            due = moment.when(read_time(ticket.expire_time))
+            self._later(due, lambda then: self._expire(order, then))
+        return order
+
+    def cancel(self, order: Order, moment: Moment) -> None:
+        """Ask for the end of an order: PENDING_CANCEL at once, or as soon as it has reached the book."""
+        if order.is_final or order.status == _S.PENDING_CANCEL:
+            return
+        if order.status not in LIVE:
+            order.cancel_requested = True
+            return
+        self._emit(order.step(_S.PENDING_CANCEL, moment.ticks))
+        self._later(moment.now + self.pace.cancel, lambda then: self._close(order, then))
+
+    def advance(self, moment: Moment) -> None:
+        """Run every step that is due, in order of its time."""
+        while self._steps and self._steps[0].due <= moment.now:
+            step = heapq.heappop(self._steps)
+            step.run(moment.at(step.due))
+
+    def trade(self, symbol: Symbol, side: Side, price: Decimal, amount: Decimal, moment: Moment) -> Decimal:
+        """Let an outside trader take what the book offers up to `price`; return the base units traded."""
+        return amount - self._sweep(None, symbol, side, price, amount, moment)
+
+    def _later(self, due: float, run: Callable[[Moment], None]) -> None:
+        heapq.heappush(self._steps, _Step(due, next(self._turns), run))
+
+    def _exchange_order_id(self, serial: int) -> str:
+        if not self.base.startswith("KRAKEN"):
+            return str(72_327_000_000 + serial)
+        parts = ("".join(self._random.choices(_LETTERS, k=size)) for size in (5, 5, 6))
+        return "O" + "-".join(parts)
+
+    def _refusal(self, order: Order, replied: Moment) -> str | None:
+        ticket, symbol = order.ticket, order.symbol
+        if symbol is None:
+            return "EQuery:Unknown asset pair"
+        if ticket.amount % symbol.amount_step:
+            return "EGeneral:Invalid arguments:volume"
+        if ticket.price % symbol.price_step:
+            return "EGeneral:Invalid arguments:price"
+        if ticket.expire_time is not None and read_time(ticket.expire_time) <= replied.ticks:
+            return "EGeneral:Invalid arguments:expiretm"
+        ledger = self.ledgers[ticket.exchange_id]
+        if not ledger.lock(symbol, ticket.side, ticket.price, ticket.amount):
+            return "EOrder:Insufficient funds"
+        return None
+
+    def _enter(self, order: Order, moment: Moment) -> None:
+        if order.is_final or order.symbol is None:
+            return None
+        ticket, book = order.ticket, self.books[order.symbol.coinapi_id]
+        force = TimeInForce(ticket.time_in_force)
+        crosses = book.first_match(ticket.side, ticket.price) is not None
+        if ExecInst.MAKER_OR_CANCEL in ticket.exec_inst and crosses:
+            return self._close(order, moment)
+        if force == TimeInForce.FILL_OR_KILL and book.depth(ticket.side, ticket.price) < ticket.amount:
+            return self._close(order, moment)
+        left = self._sweep(order, order.symbol, ticket.side, ticket.price, ticket.amount, moment)
+        if not left:
+            return None
+        if force in _NEVER_RESTS:
+            return self._close(order, moment)
+        if not order.filled:
+            self._emit(order.step(_S.NEW, moment.ticks))
+        order.quote = Quote(order, ticket.side, ticket.price, left)
+        book.add(order.quote)
+        if order.cancel_requested:
+            self.cancel(order, moment)
+        return None
+
+    def _close(self, order: Order, moment: Moment) -> None:
+        if order.is_final or order.symbol is None:
+            return
+        ticket = order.ticket
+        if order.quote is not None:
+            self.books[order.symbol.coinapi_id].remove(order.quote)
+            order.quote = None
+        self.ledgers[ticket.exchange_id].release(order.symbol, ticket.side, ticket.price, order.left)
+        self._emit(order.step(_S.CANCELED, moment.ticks))
+
+    def _expire(self, order: Order, moment: Moment) -> None:
+        # The exchange ends the order by itself, the service sends a cancel (EMS guide, time in force).
+        if order.ticket.time_in_force == TimeInForce.GOOD_TILL_TIME_EXCHANGE:
+            self._close(order, moment)
+        else:
+            self.cancel(order, moment)
+
+    def _sweep(
+        self,
+        taker: Order | None,
+        symbol: Symbol,
+        side: Side,
+        limit: Decimal,
+        amount: Decimal,
+        moment: Moment,
+    ) -> Decimal:
+        book = self.books[symbol.coinapi_id]
+        while amount and (quote := book.first_match(side, limit)) is not None:
+            size = min(amount, quote.amount)
+            amount -= size
+            quote.amount -= size
+            if not quote.amount:
+                book.remove(quote)
+            for order in (quote.owner, taker):
+                if order is not None:
+                    self._fill(order, symbol, quote.price, size, moment)
+            if quote.owner is None:
+                self._restock(symbol, quote, moment)
+        return amount
+
+    def _fill(self, order: Order, symbol: Symbol, price: Decimal, size: Decimal, moment: Moment) -> None:
+        ticket = order.ticket
+        self.ledgers[ticket.exchange_id].fill(symbol, ticket.side, ticket.price, price, size)
+        event = order.fill(price, size, moment.ticks)
+        if order.is_final:
+            order.quote = None
+        self._emit(event)
+
+    def _quote(self, symbol: Symbol, side: Side, price: Decimal) -> None:
+        if price <= 0:
+            return
+        quote = Quote(None, side, price, symbol.level_amount)
+        self._house[symbol.coinapi_id, side, price] = quote
+        self.books[symbol.coinapi_id].add(quote)
+
+    def _restock(self, symbol: Symbol, quote: Quote, moment: Moment) -> None:
+        key = (symbol.coinapi_id, quote.side, quote.price)
+        if key not in self._restocking:
+            self._restocking.add(key)
+            self._later(moment.now + self.pace.replenish, lambda then: self._refill(symbol, key, then))
+
+    def _refill(self, symbol: Symbol, key: tuple[str, Side, Decimal], moment: Moment) -> None:
+        self._restocking.discard(key)
+        quote = self._house[key]
+        missing = symbol.level_amount - quote.amount
+        left = self._sweep(None, symbol, quote.side, quote.price, missing, moment)
+        if left and not quote.amount:
+            self.books[symbol.coinapi_id].add(quote)
+        quote.amount += left
+        if left < missing:
+            self._restock(symbol, quote, moment)

@@ -1,0 +1,190 @@
+"""The loops: probing every site, and reading the site table again now and then."""
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable
+from functools import partial
+from time import monotonic
+from typing import Final
+
+from ..errors import EMSError, TransportError
+from ..matrix import Kind
+from ..operations import Operation, Request
+from ..settings import Settings
+from ..supervisor import Supervisor
+from ..transport.base import Attempt, TransportFailure
+from .directory import Directory
+from .health import Health
+from .roster import Roster, SiteEntry
+
+__all__ = ["Monitor"]
+
+log: Final = logging.getLogger("coinapi_ems_async.sites")
+
+# A kept connection gives the second sample; servers that close each connection never give one that is warm.
+_SAMPLES_TO_START: Final = 3
+_FIRST_TIMEOUT: Final = 1.0
+_RETRY_REFRESH: Final = 10.0
+
+
+class Monitor:
+    """Keeps estimates, health and the site table of a roster current."""
+
+    def __init__(self, roster: Roster, settings: Settings, supervisor: Supervisor) -> None:
+        self._roster = roster
+        self._settings = settings
+        self._supervisor = supervisor
+        self._probe = Request(operation=_probe_operation(settings.probe_path), target=settings.probe_path)
+        self._random = random.Random()  # noqa: S311  # spreads probes, protects nothing
+        self._tasks: dict[str, str] = {}
+
+    def watch(self, entry: SiteEntry) -> None:
+        """Begin to probe a site."""
+        name = f"probing {entry.site.url}"
+        self._tasks[entry.site.url] = name
+        self._supervisor.start(name, lambda: self._watch(entry))
+
+    async def forget(self, url: str) -> None:
+        """Stop probing a site."""
+        if (name := self._tasks.pop(url, None)) is not None:
+            await self._supervisor.stop(name)
+
+    async def _watch(self, entry: SiteEntry) -> None:
+        while True:
+            alive = await self._sample(entry)
+            entry.probed.set()
+            if not alive and entry.health.state is Health.SUSPECT:
+                continue  # the second opinion comes at once, on a new connection
+            await self._rest(entry)
+
+    async def _sample(self, entry: SiteEntry) -> bool:
+        """Probe until there is an estimate, or once if there is one; returns whether the site is alive."""
+        for turn in range(_SAMPLES_TO_START):
+            fresh_counts = turn == _SAMPLES_TO_START - 1
+            if not await self.probe(entry, fresh_counts=fresh_counts):
+                return False
+            if entry.estimator.estimate is not None:
+                return True
+        return True
+
+    async def _rest(self, entry: SiteEntry) -> None:
+        interval = self._interval(entry) * self._random.uniform(0.9, 1.1)
+        try:
+            async with asyncio.timeout(interval):
+                await entry.wake.wait()
+        except TimeoutError:
+            pass
+        entry.wake.clear()
+
+    def _interval(self, entry: SiteEntry) -> float:
+        settings, mine = self._settings, entry.estimator.estimate
+        estimates = [other.estimator.estimate for other in self._roster.entries.values()]
+        best = min((one for one in estimates if one is not None), default=None)
+        if mine is None or best is None:
+            return settings.probe_interval_others
+        if mine <= best:
+            return settings.probe_interval
+        slow = mine > 2 * best and mine > best + 0.020
+        return settings.probe_interval_slow if slow else settings.probe_interval_others
+
+    async def probe(self, entry: SiteEntry, *, fresh_counts: bool = False) -> bool:
+        """Make one probe; returns whether the site is alive: any complete status below 500.
+
+        The sample runs from the request's first byte to the response's head; on a new connection it is
+        discarded (slow start) unless `fresh_counts`.
+        """
+        until = monotonic() + self._timeout(entry)
+        attempt = Attempt(self._probe, entry.site.id)
+        try:
+            lease = await entry.probe_pool.acquire(for_order=False, until=until)
+            lease.exchange(attempt)
+            try:
+                settled = await attempt.wait(until)
+            finally:
+                if not attempt.settled:
+                    attempt.withdraw()
+                    lease.abort()
+        except TransportFailure as failure:
+            settled, attempt.failure = True, failure
+        answer = attempt.answer
+        if answer is None or answer.status >= 500:
+            self._roster.bad(entry, _reason(attempt, settled))
+            return False
+        self._roster.good(entry)
+        if attempt.first_byte is not None and attempt.committed is not None and (attempt.reused or fresh_counts):
+            entry.estimator.add(attempt.first_byte - attempt.committed)
+        return True
+
+    def _timeout(self, entry: SiteEntry) -> float:
+        estimate = entry.estimator.estimate
+        return _FIRST_TIMEOUT if estimate is None else min(max(4 * estimate + 0.05, 0.25), 1.0)
+
+    async def until_ready(self) -> None:
+        """Return when every site has an estimate or failed its first probe, within the settings' limits."""
+        waiting = {asyncio.ensure_future(entry.probed.wait()) for entry in self._roster.entries.values()}
+        end = monotonic() + self._settings.open_within
+        try:
+            while waiting:
+                left = end - monotonic()
+                done, waiting = await asyncio.wait(
+                    waiting, timeout=max(0.0, left), return_when=asyncio.FIRST_COMPLETED
+                )
+                if not done:
+                    break
+                if any(entry.estimator.estimate is not None for entry in self._roster.entries.values()):
+                    end = min(end, monotonic() + self._settings.open_after_first)
+        finally:
+            for future in waiting:
+                future.cancel()
+
+    def refresh(self, load: Callable[[], Awaitable[Directory]]) -> None:
+        """Begin to read the site table again now and then; `load` returns the new one or raises EMSError."""
+        self._supervisor.start("discovery", lambda: self._refresh(load))
+
+    async def _refresh(self, load: Callable[[], Awaitable[Directory]]) -> None:
+        wait = self._settings.refresh_interval
+        while True:
+            await asyncio.sleep(wait * self._random.uniform(0.9, 1.1))
+            try:
+                directory = await load()
+            except EMSError as error:
+                level = logging.INFO if isinstance(error, TransportError) else logging.WARNING
+                log.log(level, "the site table stays as it is: %s", error)
+                wait = _backoff(wait, self._settings.refresh_interval)
+            else:
+                await self.apply(directory)
+                wait = self._settings.refresh_interval
+
+    async def apply(self, directory: Directory) -> None:
+        """Take over a new site table: watch what came, forget what went."""
+        changes = self._roster.apply(directory)
+        for site in changes.added:
+            log.info("site %s (%s) added", site.id, site.url)
+            self.watch(self._roster.entries[site.url])
+        for site in changes.removed:
+            log.info("site %s (%s) removed", site.id, site.url)
+            await self.forget(site.url)
+        for entry in self._roster.leaving:
+            if entry.site in changes.removed:
+                self._supervisor.start(f"leaving {entry.site.url}", partial(self._leave, entry))
+
+    async def _leave(self, entry: SiteEntry) -> None:
+        await entry.leave(self._settings.drain)
+        self._roster.leaving.remove(entry)
+
+
+def _backoff(last: float, most: float) -> float:
+    return min(_RETRY_REFRESH if last >= most else 2 * last, most)
+
+
+def _reason(attempt: Attempt, settled: bool) -> str:
+    if attempt.answer is not None:
+        return f"the probe was answered with HTTP {attempt.answer.status}"
+    if attempt.failure is not None:
+        return attempt.failure.message
+    return "the probe was not answered in time" if not settled else "the probe failed"
+
+
+def _probe_operation(path: str) -> Operation:
+    return Operation(name="probe", kind=Kind.READ, method="GET", path=path, decode=lambda body: None, statuses={})

@@ -1,0 +1,170 @@
+"""The sites as they are used: each with its pools, estimate and health, and the choice among them."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Collection
+from typing import Final
+
+import msgspec
+
+from ..matrix import Row
+from ..transport.base import Pool
+from .directory import EMPTY, Changes, Directory, Site
+from .estimator import Estimator
+from .health import CONNECT_FAILURES, Health, HealthRecord
+from .selector import Candidate, CostFunction, network_cost, rank
+
+__all__ = ["PoolFactory", "Roster", "SiteEntry", "SiteView"]
+
+log: Final = logging.getLogger("coinapi_ems_async.sites")
+
+PoolFactory = Callable[[Site, bool], Pool]
+"""Makes the pool of a site; True for the one of its probes."""
+
+
+class SiteView(msgspec.Struct, frozen=True, kw_only=True):
+    """One site as `ems.sites` shows it; `latency` is the estimated round trip, seconds."""
+
+    id: str
+    region: str | None
+    provider: str | None
+    url: str
+    latency: float | None
+    health: Health
+    connections: int
+    exchanges: tuple[str, ...]
+    last_error: str | None = None
+
+
+class SiteEntry:
+    """One site in use."""
+
+    def __init__(self, site: Site, make_pool: PoolFactory) -> None:
+        self.site = site
+        self.pool = make_pool(site, False)
+        self.probe_pool = make_pool(site, True)
+        self.estimator = Estimator()
+        self.health = HealthRecord()
+        self.probed = asyncio.Event()
+        """Set once there is an estimate or the first probe has failed."""
+        self.wake = asyncio.Event()
+        """Asks for a probe at once."""
+
+    def __repr__(self) -> str:
+        return f"<SiteEntry {self.site.id} {self.health.state} {self.pool!r}>"
+
+    def candidate(self, home: str | None) -> Candidate:
+        """Return what the selector wants to know."""
+        at_home = home is not None and home == self.site.location_id
+        return Candidate(self.site, self.health.state, self.estimator.estimate, at_home)
+
+    def view(self) -> SiteView:
+        """Return what users see."""
+        return SiteView(
+            id=self.site.id,
+            region=self.site.region,
+            provider=self.site.provider,
+            url=self.site.url,
+            latency=self.estimator.estimate,
+            health=self.health.state,
+            connections=self.pool.connections,
+            exchanges=tuple(sorted(self.site.exchanges)),
+            last_error=self.health.last_error,
+        )
+
+    async def leave(self, within: float) -> None:
+        """Let what is under way end, within so many seconds, then close."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within):
+                await self.pool.drain()
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close both pools."""
+        await self.probe_pool.aclose()
+        await self.pool.aclose()
+
+
+class Roster:
+    """Every site in use, by URL."""
+
+    def __init__(self, make_pool: PoolFactory, *, cost: CostFunction = network_cost) -> None:
+        self._make_pool = make_pool
+        self._cost = cost
+        self.directory: Directory = EMPTY
+        self.entries: dict[str, SiteEntry] = {}
+        self.leaving: list[SiteEntry] = []
+        self._chosen: dict[str | None, str] = {}
+
+    def apply(self, directory: Directory) -> Changes:
+        """Take over a new directory by difference: unchanged sites keep pools, estimate and health.
+
+        Removed sites get no more work and wait in `leaving` until they are closed.
+        """
+        changes = self.directory.changes_to(directory)
+        self.directory = directory
+        for site in changes.added:
+            self.entries[site.url] = SiteEntry(site, self._make_pool)
+        for site in changes.changed:
+            self.entries[site.url].site = site
+        self.leaving += [self.entries.pop(site.url) for site in changes.removed]
+        return changes
+
+    def ranked(
+        self, exchange_id: str | None, *, tried: Collection[str] = (), preferred: str | None = None
+    ) -> list[SiteEntry]:
+        """Return the sites that can serve the account, best first; empty if there is none.
+
+        tried and preferred are URLs, as `selector.rank` takes them.
+        """
+        home = self.directory.home(exchange_id) if exchange_id else None
+        candidates = [self.entries[site.url].candidate(home) for site in self.directory.capable(exchange_id)]
+        incumbent = self._chosen.get(exchange_id)
+        sites = rank(candidates, tried=tried, preferred=preferred, incumbent=incumbent, cost=self._cost)
+        if sites and not tried and preferred is None:
+            self._note_choice(exchange_id, sites[0])
+        return [self.entries[site.url] for site in sites]
+
+    def _note_choice(self, exchange_id: str | None, site: Site) -> None:
+        before = self._chosen.get(exchange_id)
+        if before == site.url:
+            return
+        self._chosen[exchange_id] = site.url
+        old = self.entries.get(before or "")
+        estimate = self.entries[site.url].estimator.estimate
+        log.info(
+            "%s: site %s -> %s (%s)",
+            exchange_id or "any exchange",
+            old.site.id if old else "none",
+            site.id,
+            "no estimate" if estimate is None else f"{estimate * 1000:.1f} ms",
+        )
+
+    def note(self, entry: SiteEntry, row: Row, message: str) -> None:
+        """Take in how a call ended at a site: one that could not be reached is probed at once."""
+        if row in CONNECT_FAILURES:
+            self.bad(entry, message)
+            entry.wake.set()
+
+    def good(self, entry: SiteEntry) -> None:
+        """Take in a good probe."""
+        if entry.health.good():
+            log.info("site %s (%s) is healthy", entry.site.id, entry.site.url)
+
+    def bad(self, entry: SiteEntry, reason: str) -> None:
+        """Take in a failed probe or connect; an unreachable site is told once, until it is back."""
+        before = entry.health.state
+        if entry.health.bad(reason) and before in (Health.HEALTHY, Health.NEW):
+            log.warning("site %s (%s) is unreachable: %s", entry.site.id, entry.site.url, reason)
+        if entry.health.state is Health.EJECTED:
+            entry.estimator.clear()
+
+    async def aclose(self) -> None:
+        """Close every site."""
+        for entry in (*self.entries.values(), *self.leaving):
+            await entry.aclose()
+
+    def views(self) -> list[SiteView]:
+        """Return every site as users see it, best first."""
+        return [entry.view() for entry in self.ranked(None)]

@@ -1,0 +1,1 @@
+"""How requests travel: the seam (`base`) and what stands behind it."""

@@ -1,0 +1,314 @@
+"""The seam over aiohttp.
+
+Three facts about aiohttp decide how this is written. The trace hook `on_request_headers_sent` runs before the
+first byte, and an exception from it sends nothing: the mark is made there. aiohttp sends GET, PUT and DELETE
+again by itself when a kept connection drops: the second run of the hook refuses the second mark. Its own
+parse errors look like an answer of status 400: only a status read from a response object counts.
+"""
+
+import asyncio
+import itertools
+import ssl
+import weakref
+from contextvars import ContextVar
+from time import monotonic
+from types import SimpleNamespace
+from typing import Any, Final
+
+import aiohttp
+from aiohttp.client_proto import ResponseHandler
+from yarl import URL
+
+from .._version import __version__
+from ..auth import Credentials
+from ..matrix import Row
+from ..settings import Settings
+from .base import Attempt, Lease, NotCommitted, Pool, TransportFailure, WireAnswer, has_pending_bytes
+
+__all__ = ["AiohttpPool"]
+
+USER_AGENT: Final = f"coinapi-ems-async/{__version__}"
+_CHUNK: Final = 256 * 1024
+
+_attempt: ContextVar[Attempt | None] = ContextVar("attempt", default=None)
+
+
+async def _mark(_session: Any, context: SimpleNamespace, _params: Any) -> None:
+    attempt = context.trace_request_ctx
+    if isinstance(attempt, Attempt):  # a session of the user's carries other requests too
+        transport = attempt.transport if attempt.reused else None
+        if attempt.committed is None and transport is not None and has_pending_bytes(transport):
+            raise NotCommitted(Row.STALE_CONNECTION)
+        attempt.mark()
+
+
+_next_number = itertools.count(1)
+
+
+def _commit_trace() -> aiohttp.TraceConfig:
+    trace = aiohttp.TraceConfig()
+    trace.on_request_headers_sent.append(_mark)
+    return trace
+
+
+class _Connector(aiohttp.TCPConnector):
+    """Numbers its connections and tells each attempt which one it got."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        # By protocol: uvloop's TLS transports take no weak references.
+        self._numbers: weakref.WeakKeyDictionary[ResponseHandler, int] = weakref.WeakKeyDictionary()
+
+    async def connect(self, *args: Any, **kwargs: Any) -> Any:
+        connection = await super().connect(*args, **kwargs)
+        attempt, protocol = _attempt.get(), connection.protocol
+        if attempt is not None and protocol is not None:
+            attempt.reused = protocol in self._numbers
+            if not attempt.reused:
+                self._numbers[protocol] = next(_next_number)
+            attempt.connection = self._numbers[protocol]
+            attempt.transport = protocol.transport
+        return connection
+
+    @property
+    def open_connections(self) -> int:
+        return sum(protocol.connected for protocol in list(self._numbers))
+
+
+class _Lease(Lease):
+    def __init__(self, pool: "AiohttpPool", *, for_order: bool) -> None:
+        self._pool = pool
+        self._for_order = for_order
+        self._task: asyncio.Task[None] | None = None
+        self._attempt: Attempt | None = None
+        self._released = False
+
+    def exchange(self, attempt: Attempt) -> None:
+        self._attempt = attempt
+        self._task = asyncio.get_running_loop().create_task(
+            self._pool.carry(attempt), name=f"exchange with {attempt.site}"
+        )
+        self._pool.running.add(self._task)
+        self._task.add_done_callback(self._finished)
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        self._pool.running.discard(task)
+        self._give_back()
+        if self._attempt is not None and not self._attempt.settled:  # cancelled before its first step
+            self._attempt.fail(TransportFailure(*_interrupted(self._attempt)))
+
+    def abort(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+
+    def discard(self) -> None:
+        transport = self._attempt.transport if self._attempt is not None else None
+        if transport is not None:
+            transport.abort()  # type: ignore[attr-defined]  # every stream transport has it
+
+    def release(self) -> None:
+        if self._task is None:
+            self._give_back()
+
+    def _give_back(self) -> None:
+        if not self._released:
+            self._released = True
+            self._pool.give_back(for_order=self._for_order)
+
+
+class AiohttpPool(Pool):
+    """Connections of one base URL, or a user's session for it.
+
+    base_url: normalised, without trailing slash. session: the user's own; it is neither configured nor
+    closed here, only observed so that it does not send a change twice.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        credentials: Credentials,
+        settings: Settings,
+        *,
+        tls: ssl.SSLContext | None = None,
+        session: aiohttp.ClientSession | None = None,
+        size: int | None = None,
+    ) -> None:
+        self._base_url = base_url
+        self._credentials = credentials
+        self._settings = settings
+        self._trace = _commit_trace()
+        self._own = session is None
+        if session is None:
+            session = self._new_session(tls)
+        else:
+            self._trace.freeze()
+            session.trace_configs.append(self._trace)
+        self._session = session
+        limit = size or settings.pool_size
+        self._slots = asyncio.Semaphore(limit)
+        self._read_slots = asyncio.Semaphore(max(1, limit - settings.order_share) if size is None else limit)
+        self.running: set[asyncio.Task[None]] = set()
+
+    def _new_session(self, tls: ssl.SSLContext | None) -> aiohttp.ClientSession:
+        return aiohttp.ClientSession(
+            connector=_Connector(
+                limit=0,  # the slots below are the limit: they know orders from reads
+                ssl=tls if tls is not None else True,
+                keepalive_timeout=self._settings.idle_timeout,
+            ),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            trace_configs=[self._trace],
+            headers={"User-Agent": USER_AGENT},
+            trust_env=False,
+        )
+
+    def __repr__(self) -> str:
+        return f"<AiohttpPool {self._base_url} running={len(self.running)} connections={self.connections}>"
+
+    @property
+    def connections(self) -> int:
+        """Connections open now, those in use included."""
+        connector = self._session.connector
+        return connector.open_connections if isinstance(connector, _Connector) else len(self.running)
+
+    async def acquire(self, *, for_order: bool, until: float) -> Lease:
+        """Return a lease; aiohttp itself connects during the exchange, before the mark."""
+        if self._session.closed:
+            raise TransportFailure(Row.ABANDONED, "the client is closed")
+        taken: list[asyncio.Semaphore] = []
+        try:
+            async with asyncio.timeout(until - monotonic()):
+                for slots in (self._slots,) if for_order else (self._read_slots, self._slots):
+                    await slots.acquire()
+                    taken.append(slots)
+        except BaseException as error:
+            for slots in taken:
+                slots.release()
+            if isinstance(error, TimeoutError):
+                raise TransportFailure(Row.POOL_WAIT) from None
+            raise
+        return _Lease(self, for_order=for_order)
+
+    def give_back(self, *, for_order: bool) -> None:
+        """Free the slot of a lease."""
+        self._slots.release()
+        if not for_order:
+            self._read_slots.release()
+
+    async def carry(self, attempt: Attempt) -> None:
+        """Make the one exchange and deliver what came of it; never raises except on cancellation."""
+        _attempt.set(attempt)
+        try:
+            attempt.deliver(await self._exchange(attempt))
+        except asyncio.CancelledError:
+            attempt.fail(TransportFailure(*_interrupted(attempt)))
+            raise
+        except TransportFailure as failure:
+            attempt.fail(failure)
+        except Exception as error:  # whatever aiohttp raises, the mark decides
+            attempt.fail(_failure(error, attempt))
+
+    async def _exchange(self, attempt: Attempt) -> WireAnswer:
+        request = attempt.request
+        headers = {"Accept": "application/json", **dict(self._credentials.headers)}
+        if request.body is not None:
+            headers["Content-Type"] = "application/json"
+        if attempt.bearer is not None:
+            headers["Authorization"] = f"Bearer {attempt.bearer}"
+        async with self._session.request(
+            request.operation.method,
+            URL(self._base_url + self._credentials.target(request.target), encoded=True),
+            data=request.body,
+            headers=headers,
+            allow_redirects=False,
+            raise_for_status=False,
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._settings.connect_timeout),
+            trace_request_ctx=attempt,
+        ) as response:
+            attempt.answering()
+            body = await self._body(response)
+            return WireAnswer(response.status, {k.lower(): v for k, v in response.headers.items()}, body)
+
+    async def _body(self, response: aiohttp.ClientResponse) -> bytes:
+        parts: list[bytes] = []
+        size = 0
+        while part := await response.content.read(_CHUNK):
+            parts.append(part)
+            size += len(part)
+            if size > self._settings.max_body:
+                response.close()
+                raise TransportFailure(Row.MALFORMED, f"the answer is larger than {self._settings.max_body} bytes")
+        return b"".join(parts)
+
+    async def drain(self) -> None:
+        """Wait until nothing is under way."""
+        while self.running:
+            await asyncio.wait(self.running)
+
+    async def aclose(self) -> None:
+        """Abort what is under way and close every connection; a session of the user's stays open."""
+        for task in list(self.running):
+            task.cancel()
+        if self.running:
+            await asyncio.wait(self.running)
+        if self._own:
+            await self._session.close()
+            await _transports_closed(self._session)
+        elif self._trace in self._session.trace_configs:
+            self._session.trace_configs.remove(self._trace)
+
+
+async def _transports_closed(session: aiohttp.ClientSession) -> None:
+    """Let the loop run the callbacks of closed transports; aiohttp's own close does not wait for TLS ones."""
+    for _ in range(2):
+        await asyncio.sleep(0)
+
+
+def _interrupted(attempt: Attempt) -> tuple[Row, str]:
+    if attempt.committed is None:
+        return Row.ABANDONED, "given up before the commit point"
+    if attempt.first_byte is None:
+        return Row.NO_ANSWER, "given up waiting for the answer"
+    return Row.CUT_ANSWER, "given up inside the answer"
+
+
+def _failure(error: Exception, attempt: Attempt) -> TransportFailure:
+    """The mark decides first, the kind of exception only refines."""
+    before = attempt.committed is None
+    row = _row_before(error) if before else _row_after(error, attempt)
+    return TransportFailure(row, f"{row.value} ({type(error).__name__}: {_said(error)})")
+
+
+_Rule = tuple[tuple[type[BaseException], ...], Row]
+
+_BEFORE: Final[tuple[_Rule, ...]] = (
+    ((aiohttp.ClientConnectorDNSError,), Row.NAME_LOOKUP),
+    ((aiohttp.ClientConnectorCertificateError, aiohttp.ServerFingerprintMismatch), Row.TLS_VERIFICATION),
+    ((aiohttp.ClientConnectorSSLError, ssl.SSLError), Row.TLS_HANDSHAKE),
+    ((TimeoutError,), Row.CONNECT_TIMEOUT),
+    ((aiohttp.ClientConnectorError,), Row.REFUSED),
+    ((aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, OSError), Row.STALE_CONNECTION),
+)
+
+
+def _row_before(error: Exception) -> Row:
+    return next((row for kinds, row in _BEFORE if isinstance(error, kinds)), Row.REFUSED)
+
+
+def _row_after(error: Exception, attempt: Attempt) -> Row:
+    if isinstance(error, aiohttp.ClientResponseError):
+        return Row.MALFORMED
+    if attempt.first_byte is not None:
+        return Row.CUT_ANSWER
+    if isinstance(error, TimeoutError):
+        return Row.NO_ANSWER
+    return Row.LOST_REUSED if attempt.reused else Row.LOST
+
+
+def _said(error: Exception) -> str:
+    """The reason without the URL, which may carry a key: aiohttp puts it into the text of some errors."""
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return str(error.os_error)
+    if isinstance(error, aiohttp.ClientResponseError):
+        return f"{error.message}"[:200]
+    return "" if isinstance(error, aiohttp.InvalidURL) else str(error)[:200]

@@ -1,0 +1,60 @@
+"""TLS settings: verification always on, TLS 1.2 and up, built once and off the event loop."""
+
+import os
+import ssl
+import tempfile
+from pathlib import Path
+
+from ..errors import ConfigurationError
+
+__all__ = ["client_context", "write_private"]
+
+
+def client_context(certificate: str | None = None, *, base: ssl.SSLContext | None = None) -> ssl.SSLContext:
+    """Return a context that verifies servers; blocking, so call it in a thread.
+
+    certificate: PEM text with a private key and its certificate, to show to servers.
+    base: the user's own context, used as it is unless a certificate is added to it.
+    Raises ConfigurationError: if the context does not verify, or the certificate cannot be loaded.
+    """
+    context = base if base is not None else ssl.create_default_context()
+    if context.verify_mode is not ssl.CERT_REQUIRED or not context.check_hostname:
+        raise ConfigurationError("the SSL context must verify certificates and host names")
+    if context.minimum_version < ssl.TLSVersion.TLSv1_2:
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if certificate is not None:
+        _load(context, certificate)
+    return context
+
+
+def _load(context: ssl.SSLContext, certificate: str) -> None:
+    """Through a file that only its owner can read and that is gone at once: ssl loads from files only."""
+    handle, name = tempfile.mkstemp(prefix="coinapi-ems-", suffix=".pem")  # created with mode 0600
+    try:
+        with os.fdopen(handle, "w") as file:
+            file.write(certificate)
+        context.load_cert_chain(name)
+    except (ssl.SSLError, OSError, ValueError):
+        # `from None`: the text of the error could quote the file.
+        raise ConfigurationError(
+            "the client certificate cannot be loaded: expected PEM text with a private key and its certificate"
+        ) from None
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file that only its owner can read, all of it or nothing. Blocking, so call it in a thread.
+
+    Raises OSError: if the directory cannot be written.
+    """
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # created with mode 0600
+    try:
+        with os.fdopen(handle, "w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise

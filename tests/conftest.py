@@ -1,0 +1,76 @@
+"""What every test stands on: the loops, an open simulator, an open client."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any
+
+import pytest
+
+from coinapi_ems_async import EMSClient, NewOrder, Side
+from coinapi_ems_async.simulator import Pace, Simulator
+
+EAST, WEST, OREGON = "aws-us-east-1-prd", "aws-eu-west-1-prd", "aws-us-west-2-prd"
+ACCOUNT = "KRAKEN/JOHN"
+SYMBOL = "KRAKEN_SPOT_BTC_USDT"
+
+LoopFactory = Callable[[], asyncio.AbstractEventLoop]
+
+
+def _debug_loop() -> asyncio.AbstractEventLoop:
+    loop = asyncio.new_event_loop()
+    loop.set_debug(True)
+    return loop
+
+
+def _uvloop() -> asyncio.AbstractEventLoop:
+    import uvloop
+
+    loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
+    return loop
+
+
+LOOPS: Mapping[str, LoopFactory] = {
+    "plain": asyncio.new_event_loop,
+    "uvloop": _uvloop,
+    "debug": _debug_loop,
+}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--loops", default="", help="run async tests on these loops: plain,uvloop,debug")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "every_loop: run on the plain loop, on uvloop and in asyncio debug mode")
+
+
+def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> Mapping[str, LoopFactory]:
+    wanted = [name for name in config.getoption("--loops").split(",") if name]
+    if not wanted:
+        wanted = list(LOOPS) if item.get_closest_marker("every_loop") else ["plain"]
+    return {name: LOOPS[name] for name in wanted}
+
+
+@pytest.fixture
+async def sim() -> AsyncIterator[Simulator]:
+    """Two sites without delay and an exchange that answers at once."""
+    async with Simulator(sites={EAST: 0.0, WEST: 0.0}, pace=Pace(reply=0, book=0, cancel=0), seed=7) as simulator:
+        yield simulator
+
+
+@pytest.fixture
+async def ems(sim: Simulator) -> AsyncIterator[EMSClient]:
+    async with EMSClient(sim.api_key, management_url=sim.management_url) as client:
+        yield client
+
+
+def an_order(**changes: Any) -> NewOrder:
+    """A small order that rests in the book: far below the market."""
+    fields: dict[str, Any] = {
+        "exchange_id": ACCOUNT,
+        "symbol_id_coinapi": SYMBOL,
+        "side": Side.BUY,
+        "amount_order": "0.045",
+        "price": "9000",
+    }
+    return NewOrder(**(fields | changes))

@@ -1,0 +1,123 @@
+"""Random orders, cancels and time: what must hold after every step."""
+
+from decimal import Decimal
+from itertools import pairwise
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from coinapi_ems_async.models.enums import Side
+from coinapi_ems_async.models.lifecycle import ORDER_TRANSITIONS, OrderStatus
+from coinapi_ems_async.simulator.catalog import MARGIN_RATE
+from coinapi_ems_async.simulator.clock import Moment
+from coinapi_ems_async.simulator.market import Market
+from coinapi_ems_async.simulator.numbers import exact
+from coinapi_ems_async.simulator.orders import Order, Ticket
+from coinapi_ems_async.simulator.variants import Pace
+
+ACCOUNTS = {
+    "KRAKEN": "KRAKEN_SPOT_BTC_USDT",
+    "KRAKEN/JOHN": "KRAKEN_SPOT_BTC_USDT",
+    "BITMEX/JOHN": "BITMEX_PERP_BTC_USDT",
+}
+FORCES = ("GOOD_TILL_CANCEL", "IMMEDIATE_OR_CANCEL", "FILL_OR_KILL")
+SIDES = st.sampled_from([Side.BUY, Side.SELL])
+PRICES = st.integers(1_078_500, 1_081_500).map(lambda cents: Decimal(cents).scaleb(-2))
+AMOUNTS = st.integers(1, 500_000_000).map(lambda units: Decimal(units).scaleb(-8))
+
+
+class Life(RuleBasedStateMachine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.market = Market(Pace(), seed=3)
+        for account in ACCOUNTS:
+            self.market.open_account(account)
+        self.market.fund("KRAKEN", "USDT", Decimal(-99_950_000))
+        self.now = Moment(0.0, 17_000_000_000_000_000)
+        self.orders: list[Order] = []
+        self.ends: dict[int, OrderStatus] = {}
+
+    @rule(
+        account=st.sampled_from(sorted(ACCOUNTS)),
+        side=SIDES,
+        price=PRICES,
+        amount=AMOUNTS,
+        force=st.sampled_from(FORCES),
+        maker=st.booleans(),
+    )
+    def place(self, account: str, side: Side, price: Decimal, amount: Decimal, force: str, maker: bool) -> None:
+        ticket = Ticket(
+            exchange_id=account,
+            client_order_id=str(len(self.orders)),
+            symbol_id_exchange=None,
+            symbol_id_coinapi=ACCOUNTS[account],
+            amount=amount,
+            price=price,
+            side=side,
+            order_type="LIMIT",
+            time_in_force=force,
+            exec_inst=("MAKER_OR_CANCEL",) if maker else (),
+        )
+        self.orders.append(self.market.place(ticket, "site", self.now))
+
+    @rule(choice=st.integers(0, 1_000))
+    def cancel(self, choice: int) -> None:
+        if self.orders:
+            self.market.cancel(self.orders[choice % len(self.orders)], self.now)
+
+    @rule(side=SIDES, price=PRICES, amount=AMOUNTS)
+    def trade(self, side: Side, price: Decimal, amount: Decimal) -> None:
+        self.market.trade("KRAKEN", "XBT/USDT", side, price, amount, self.now)
+
+    @rule(milliseconds=st.integers(0, 1_500))
+    def wait(self, milliseconds: int) -> None:
+        self.now = self.now.at(self.now.now + milliseconds / 1_000)
+        self.market.advance(self.now)
+
+    @invariant()
+    @exact
+    def locks_are_what_unfinished_orders_need(self) -> None:
+        for account in ACCOUNTS:
+            need: dict[str, Decimal] = {}
+            for order in self.market.open_orders({account}, None):
+                assert order.symbol is not None
+                ticket, symbol = order.ticket, order.symbol
+                price = ticket.price * MARGIN_RATE if symbol.derivative else ticket.price
+                pays = symbol.derivative or ticket.side == Side.BUY
+                asset = symbol.quote if pays else symbol.base
+                need.setdefault(asset.coinapi_id, Decimal(0))
+                need[asset.coinapi_id] += order.left * (price if pays else 1)
+            for name, balance in self.market.ledger(account).balances.items():
+                assert balance.available >= 0
+                assert balance.locked == need.get(name, 0)
+                assert balance.total == balance.available + balance.locked
+
+    @invariant()
+    def books_are_never_crossed(self) -> None:
+        for account, symbol in ACCOUNTS.items():
+            book = self.market.book(account, symbol)
+            assert all(level.amount > 0 for level in (*book.bids, *book.asks))
+            if book.bids and book.asks:
+                assert book.bids[0].price < book.asks[0].price
+
+    @invariant()
+    @exact
+    def lives_obey_the_table(self) -> None:
+        for place, order in enumerate(self.orders):
+            steps = [status for status, _ in order.history]
+            assert all(after in ORDER_TRANSITIONS[before] for before, after in pairwise(steps))
+            assert sum((fill.amount for fill in order.fills), Decimal(0)) == order.filled
+            assert 0 <= order.filled <= order.ticket.amount
+            assert (order.status == OrderStatus.FILLED) == (order.filled == order.ticket.amount)
+            if order.is_final and order.status is not None:
+                assert self.ends.setdefault(place, order.status) == order.status
+
+
+Life.TestCase.settings = settings(
+    max_examples=40,
+    stateful_step_count=30,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+TestLife = Life.TestCase
