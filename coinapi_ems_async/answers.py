@@ -254,7 +254,8 @@ def error_for(request: Request, row: Row, message: str, **context: Any) -> EMSEr
     if cls is not RateLimited:
         context.pop("retry_after", None)
     said = f"{row.value}: {message}" if message and message != row.value else row.value
-    error: EMSError = cls(f"{request.operation.method} {request.operation.path}: {said}", **context)
+    path = request.target.partition("?")[0]
+    error: EMSError = cls(f"{request.operation.method} {path}: {said}", **context)
     return error
 
 

@@ -13,7 +13,7 @@ Each takes `bearer`, a supplier of a token that then travels beside it as `Autho
 import inspect
 import os
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
@@ -49,6 +49,9 @@ class Credentials(msgspec.Struct, frozen=True):
     def __repr__(self) -> str:
         return "Credentials(<hidden>)"
 
+    def __rich_repr__(self) -> Iterator[str]:  # type: ignore[override]  # msgspec types it narrower
+        yield "<hidden>"
+
     def target(self, target: str) -> str:
         """Return path and query with the query parameter added."""
         return f"{target}{'&' if '?' in target else '?'}{self.query}" if self.query else target
@@ -61,6 +64,9 @@ class Auth(msgspec.Struct, frozen=True, kw_only=True):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"
+
+    def __rich_repr__(self) -> Iterator[str]:  # type: ignore[override]  # a supplier may hold its secret
+        yield from ()
 
     def management(self, key: str) -> Credentials:
         """Return what calls of the Managed Cloud API carry."""

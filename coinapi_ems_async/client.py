@@ -92,6 +92,34 @@ class EMSClient:
         )
 
     @classmethod
+    def cloud_only(
+        cls,
+        api_key: str | None = None,
+        *,
+        management_url: str = MANAGEMENT_URL,
+        auth: Auth | None = None,
+        settings: Settings | None = None,
+        ssl_context: ssl.SSLContext | None = None,
+        management_session: "aiohttp.ClientSession | None" = None,
+    ) -> Self:
+        """Return a client of the Managed Cloud API alone: it looks for no sites and opens at once.
+
+        For what comes before there are sites, such as saving the first account. Orders and reads of sites
+        find no site (NotSent, NotRoutable). The arguments are those of the class.
+        Raises ConfigurationError: as the class does.
+        """
+        client = cls(
+            api_key,
+            management_url=management_url,
+            auth=auth,
+            settings=settings,
+            ssl_context=ssl_context,
+            management_session=management_session,
+        )
+        client._config = msgspec.structs.replace(client._config, with_sites=False)
+        return client
+
+    @classmethod
     def self_hosted(
         cls,
         url: str,
@@ -273,5 +301,5 @@ class EMSClient:
         """
         session = self._ready()
         if session.discovery is None:
-            raise UsageError("a self-hosted client has no site table to read")
+            raise UsageError("this client reads no site table")
         await session.monitor.apply(await session.discovery.load())

@@ -4,6 +4,7 @@ Nothing here decides what may be repeated: `matrix.MATRIX` does. Here is how eac
 """
 
 import asyncio
+import contextlib
 import logging
 import random
 from datetime import UTC, datetime
@@ -45,7 +46,8 @@ class Dispatcher:
         self._budget = RetryBudget()
         self._random = random.Random()  # noqa: S311  # spreads load, protects nothing
         self._listening: set[Attempt] = set()
-        self._quiet = asyncio.Event()
+        self._orphans: dict[Attempt, tuple[Call, SiteEntry, asyncio.TimerHandle]] = {}
+        self._settled = asyncio.Event()
         self._closing = False
 
     async def new_order(
@@ -56,9 +58,10 @@ class Dispatcher:
         not_after: float | None = None,
         allow_duplicate_id: bool = False,
     ) -> Outcome:
-        """Send a new order and return its outcome; raises only CancelledError.
+        """Send a new order and return its outcome.
 
         An id that is in flight or unresolved is refused unless `allow_duplicate_id`.
+        Raises ConfigurationError: if the bearer supplier fails; nothing was sent then.
         """
         name = request.client_order_id or ""
         if self._ledger.is_busy(name) and not allow_duplicate_id:
@@ -79,7 +82,10 @@ class Dispatcher:
             self._ledger.end(name)
 
     async def change(self, request: Request, *, timeout: float, not_after: float | None = None) -> Outcome:
-        """Send a new order, a cancel or a cancel-all and return its outcome; raises only CancelledError."""
+        """Send a new order, a cancel or a cancel-all and return its outcome.
+
+        Raises ConfigurationError: if the bearer supplier fails; nothing was sent then.
+        """
         call = Call(request, started=monotonic(), timeout=timeout, not_after=not_after)
         await self._run(call)
         outcome = self._outcome(call)
@@ -122,16 +128,11 @@ class Dispatcher:
         ranked = self._roster.ranked(
             call.request.exchange_id,
             tried=call.tried,
-            preferred=self._ledger.taker(call.request.client_order_id) if self._follows(call) else None,
+            preferred=None if call.kind is Kind.NEW_ORDER else self._ledger.taker(call.request.client_order_id),
         )
         if not ranked or (ranked[0].site.url in call.tried and call.kind is not Kind.READ):
             return None
         return ranked[0]
-
-    @staticmethod
-    def _follows(call: Call) -> bool:
-        """Whether the call is about an order that some site has taken before."""
-        return call.kind is not Kind.NEW_ORDER
 
     async def _goes_on(self, call: Call, one: Try) -> bool:
         """Make the table's move; returns whether there is another attempt to make."""
@@ -199,17 +200,18 @@ class Dispatcher:
             not_after=call.not_after,
             bearer=await self._token(),
         )
-        if self._closing:
-            attempt.withdraw()
         is_change = call.kind is not Kind.READ
         until = call.until if is_change else min(call.until, monotonic() + self._settings.read_try_timeout)
         try:
             lease = await entry.pool.acquire(for_order=is_change, until=until)
         except TransportFailure as failure:
             attempt.fail(failure)
-            return Try(entry, attempt, failure.row, failure.message)
+            return self._concluded(call, entry, attempt)
+        if self._closing:
+            attempt.withdraw()
         if is_change:
-            self._listen(call, entry, attempt)
+            self._listening.add(attempt)
+            attempt.on_settled = self._heard
         lease.exchange(attempt)
         try:
             await attempt.wait(until)
@@ -231,89 +233,79 @@ class Dispatcher:
             raise ConfigurationError(f"the bearer supplier failed: {type(error).__name__}") from error
 
     def _ended(self, call: Call, entry: SiteEntry, attempt: Attempt, lease: Lease) -> Try:
-        answer = attempt.answer
-        if answer is not None:
-            reading = read_answer(call.request, answer.status, answer.headers, answer.body)
-            if reading.row is Row.OUT_OF_STEP:
+        if attempt.settled:
+            one = self._concluded(call, entry, attempt)
+            if one.row is Row.OUT_OF_STEP:
                 lease.discard()
-            return Try(entry, attempt, reading.row, reading.message or reading.row.value, reading)
-        if attempt.failure is not None:
-            return Try(entry, attempt, attempt.failure.row, attempt.failure.message)
+            return one
         if attempt.withdraw():
             lease.abort()
             row = Row.ABANDONED if monotonic() >= call.until else Row.CONNECT_TIMEOUT
             return Try(entry, attempt, row, "the time was over before it was sent")
-        self._stop_later(call, attempt, lease)
+        if call.kind is Kind.READ:
+            lease.abort()
+        else:
+            self._adopt(call, entry, attempt, lease)
         return Try(entry, attempt, Row.NO_ANSWER, Row.NO_ANSWER.value)
 
-    # Orders whose caller is gone
-
-    def _listen(self, call: Call, entry: SiteEntry, attempt: Attempt) -> None:
-        self._listening.add(attempt)
-        self._quiet.clear()
-        attempt.on_settled = lambda attempt: self._heard(call, entry, attempt)
-
-    def _heard(self, call: Call, entry: SiteEntry, attempt: Attempt) -> None:
-        """Runs when a change is settled, whether or not somebody still waits for it."""
-        self._listening.discard(attempt)
-        if not self._listening:
-            self._quiet.set()
-        name = call.request.client_order_id
-        if call.kind is not Kind.NEW_ORDER or name is None or name not in self._ledger.unresolved:
-            return
-        if attempt.answer is not None:
-            answer = attempt.answer
+    @staticmethod
+    def _concluded(call: Call, entry: SiteEntry, attempt: Attempt) -> Try:
+        """How a settled attempt ended."""
+        if (answer := attempt.answer) is not None:
             reading = read_answer(call.request, answer.status, answer.headers, answer.body)
-            late = Try(entry, attempt, reading.row, reading.message or reading.row.value, reading)
-        else:
-            failure = attempt.failure or TransportFailure(Row.NO_ANSWER)
-            late = Try(entry, attempt, failure.row, failure.message)
-        self._ledger.settle(settled_as(call, late))
+            return Try(entry, attempt, reading.row, reading.message or reading.row.value, reading)
+        failure = attempt.failure or TransportFailure(Row.NO_ANSWER)
+        return Try(entry, attempt, failure.row, failure.message)
+
+    # Changes whose caller is gone
 
     def _left_alone(self, call: Call, entry: SiteEntry, attempt: Attempt, lease: Lease) -> None:
         """The caller was cancelled: what is not committed never will be, what is committed goes on alone."""
-        if attempt.withdraw():
+        if attempt.withdraw() or call.kind is Kind.READ:
             lease.abort()
             return
-        if call.kind is Kind.NEW_ORDER and call.request.client_order_id is not None:
-            self._ledger.taken_by(call.request.client_order_id, entry.site.url)
-            self._ledger.doubt(
-                call.request.client_order_id, exchange_id=call.request.exchange_id, site=entry.site.id
-            )
-            if attempt.settled:
-                self._heard(call, entry, attempt)
-        self._stop_later(call, attempt, lease)
+        name = call.request.client_order_id
+        if call.kind is Kind.NEW_ORDER and name is not None:
+            self._ledger.taken_by(name, entry.site.url)
+            self._ledger.doubt(name, exchange_id=call.request.exchange_id, site=entry.site.id)
+        self._adopt(call, entry, attempt, lease)
 
-    def _stop_later(self, call: Call, attempt: Attempt, lease: Lease) -> None:
-        """Let the connection of a change go on for a while; a read's has served its purpose."""
+    def _adopt(self, call: Call, entry: SiteEntry, attempt: Attempt, lease: Lease) -> None:
+        """Listen to a committed change for a while, though nobody waits for it any more."""
+        wait = max(0.0, call.until - monotonic()) + self._settings.late_answer
+        timer = asyncio.get_running_loop().call_later(wait, lease.abort)
+        self._orphans[attempt] = (call, entry, timer)
         if attempt.settled:
-            return
-        if call.kind is Kind.READ:
-            lease.abort()
-            return
-        end = max(call.until, monotonic()) + self._settings.late_answer
-        timer = asyncio.get_running_loop().call_later(end - monotonic(), lease.abort)
-        settled = attempt.on_settled
+            self._heard(attempt)
 
-        def stop(attempt: Attempt) -> None:
-            timer.cancel()
-            if settled is not None:
-                settled(attempt)
-
-        attempt.on_settled = stop
+    def _heard(self, attempt: Attempt) -> None:
+        """Runs when a change is settled; what became of an adopted one is told to the ledger."""
+        self._listening.discard(attempt)
+        self._settled.set()
+        orphan = self._orphans.pop(attempt, None)
+        if orphan is None:
+            return
+        call, entry, timer = orphan
+        timer.cancel()
+        if call.kind is Kind.NEW_ORDER:
+            self._ledger.settle(settled_as(call, self._concluded(call, entry, attempt)))
 
     async def aclose(self) -> None:
         """Refuse what is not committed yet, and wait a bounded time for the answers to what is."""
         self._closing = True
         for attempt in self._listening:
             attempt.withdraw()
-        waiting = {attempt for attempt in self._listening if attempt.committed is not None}
-        if waiting:
-            try:
-                async with asyncio.timeout(self._settings.close_wait):
-                    await self._quiet.wait()
-            except TimeoutError:
-                log.warning("closing with %d changes sent and not answered", len(self._listening))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._settings.close_wait):
+                while self._unanswered:
+                    self._settled.clear()
+                    await self._settled.wait()
+        if self._unanswered:
+            log.warning("closing with %d changes sent and not answered", self._unanswered)
+
+    @property
+    def _unanswered(self) -> int:
+        return sum(attempt.committed is not None for attempt in self._listening)
 
     # Cancels of unknown outcome
 

@@ -31,6 +31,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .models.orders import ExecutionReport
+    from .models.rejects import Problem
     from .outcomes import Accepted, AttemptRecord, NotSent, Outcome, Rejected, Unknown
 
 __all__ = [
@@ -162,6 +163,13 @@ class AnswerError(EMSError):
 
 class ValidationFailed(AnswerError):
     """The server refused the input (400; management API also 405 and 422)."""
+
+    @property
+    def problem(self) -> "Problem | None":
+        """What the server's framework found wrong, by field in `errors`; None if the body says nothing of it."""
+        from .models.rejects import read_problem
+
+        return read_problem(self.raw)
 
 
 class HistoryNotConfigured(AnswerError):

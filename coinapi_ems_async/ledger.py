@@ -34,6 +34,7 @@ class OrderLedger:
         self._remembered = remembered
         self._in_flight: dict[str, int] = {}
         self._unresolved: dict[str, UnresolvedOrder] = {}
+        self._copies: dict[str, int] = {}
         self._takers: OrderedDict[str, str] = OrderedDict()
         self.unresolved: Mapping[str, UnresolvedOrder] = MappingProxyType(self._unresolved)
 
@@ -74,6 +75,7 @@ class OrderLedger:
     ) -> None:
         """Note that an order is unresolved, one log line each."""
         before = self._unresolved.get(client_order_id)
+        self._copies[client_order_id] = self._copies.get(client_order_id, 0) + 1
         self._unresolved[client_order_id] = UnresolvedOrder(
             client_order_id=client_order_id,
             exchange_id=exchange_id,
@@ -86,19 +88,28 @@ class OrderLedger:
             log.warning("order %s at site %s: outcome unknown: %s", client_order_id, site, said)
 
     def settle(self, outcome: Outcome) -> None:
-        """Take in the outcome of an order that was unresolved; `Unknown` only adds evidence."""
+        """Take in the late outcome of an order that was unresolved; `Unknown` only adds evidence.
+
+        Of several orders sent under one id on purpose, each needs its own.
+        """
         name = outcome.client_order_id
         if name is None or name not in self._unresolved:
             return
         if isinstance(outcome, Unknown):
             order = self._unresolved[name]
-            self.doubt(name, exchange_id=order.exchange_id, site=order.site, evidence=outcome.evidence)
+            more = order.evidence + outcome.evidence
+            self._unresolved[name] = msgspec.structs.replace(order, evidence=more)
             return
-        del self._unresolved[name]
+        self._copies[name] -= 1
+        if not self._copies[name]:
+            self._resolve(name, outcome)
+
+    def _resolve(self, name: str, outcome: Outcome) -> None:
+        del self._unresolved[name], self._copies[name]
         log.info("order %s at site %s is resolved: %s", name, outcome.site, type(outcome).__name__)
 
     def saw(self, report: ExecutionReport, site: str | None) -> None:
-        """Take in a report from any read: it settles an unresolved order."""
+        """Take in a report from any read: it settles the unresolved orders of that id."""
         if report.client_order_id not in self._unresolved:
             return
         name = report.client_order_id
@@ -107,6 +118,6 @@ class OrderLedger:
             rejected = Rejected(
                 client_order_id=name, site=site, report=report, reason=reason, status=200, message=said
             )
-            self.settle(rejected)
+            self._resolve(name, rejected)
         else:
-            self.settle(Accepted(client_order_id=name, site=site, report=report))
+            self._resolve(name, Accepted(client_order_id=name, site=site, report=report))

@@ -2,10 +2,11 @@
 
 import asyncio
 import random
+from datetime import UTC, datetime
 from time import monotonic
 from typing import Any
 
-from .answers import Reading, error_for, read_answer
+from .answers import Reading, error_for, read_answer, retry_after_seconds
 from .auth import Auth
 from .errors import EMSError, ServerFailed, TransportError
 from .matrix import Row
@@ -104,4 +105,5 @@ def _error(
         site=_SITE,
         phase=records[-1].phase,
         attempts=records,
+        retry_after=retry_after_seconds(reading.retry_after, datetime.now(UTC)) if reading else None,
     )

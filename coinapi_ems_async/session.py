@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import ssl
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -37,7 +38,10 @@ SELF_HOSTED: Final = "self-hosted"
 
 
 class SessionConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """What a session is made from; exactly one of the two URLs is given."""
+    """What a session is made from; exactly one of the two URLs is given.
+
+    with_sites: False for the Managed Cloud API alone.
+    """
 
     key: str
     auth: Auth
@@ -47,9 +51,13 @@ class SessionConfig(msgspec.Struct, frozen=True, kw_only=True):
     tls: ssl.SSLContext | None
     management_session: "aiohttp.ClientSession | None"
     cost: CostFunction
+    with_sites: bool = True
 
     def __repr__(self) -> str:
         return f"SessionConfig({self.management_url or self.site_url})"
+
+    def __rich_repr__(self) -> Iterator[str | None]:  # type: ignore[override]  # msgspec types it narrower
+        yield self.management_url or self.site_url
 
 
 class Session:
@@ -70,35 +78,47 @@ class Session:
         """Find the sites and wait for their first estimates.
 
         Raises NoSites: if there is no site table. AuthenticationFailed: if the management API says 401 or
-        403. ConfigurationError: if the certificate cannot be used. Never because sites are down.
+        403. ConfigurationError: if the certificate cannot be used. Never because sites are down; and without
+        sites never because of the management API either.
         """
-        if self._config.management_url is not None:
-            directory = await self._discover(self._config.management_url)
+        if (url := self._config.management_url) is not None:
+            await self._manage(url)
+            if not self._config.with_sites:
+                return
+            directory = await self._discover(url)
         else:
-            self._site_tls = await self._context(self._config.site_url or "", None)
-            directory = single(SELF_HOSTED, self._config.site_url or "")
+            directory = await self._one_site(self._config.site_url or "")
         await self.monitor.apply(directory)
         await self.monitor.until_ready()
         if self.discovery is not None:
             self.monitor.refresh(self.discovery.load)
 
-    async def _discover(self, url: str) -> Directory:
+    async def _manage(self, url: str) -> None:
         from .transport.aiohttp import AiohttpPool
 
         config = self._config
-        tls = await self._context(url, None)
+        self._site_tls = await self._context(url, None)
         pool = AiohttpPool(
             url,
             config.auth.management(config.key),
             config.settings,
-            tls=tls,
+            tls=self._site_tls,
             session=config.management_session,
         )
         self.management = Management(pool, config.auth, config.settings)
-        self.discovery = Discovery(self._call, url, config.settings)
-        certificate = await self._certificate()
-        self._site_tls = tls if certificate is None else await self._context("https:", certificate)
+
+    async def _discover(self, url: str) -> Directory:
+        self.discovery = Discovery(self._call, url, self._config.settings)
+        if (certificate := await self._certificate()) is not None:
+            self._site_tls = await self._context("https:", certificate)
         return await self.discovery.load_first()
+
+    async def _one_site(self, url: str) -> Directory:
+        certificate = await self._certificate()
+        if certificate is not None and not url.startswith("https:"):
+            raise ConfigurationError(f"a client certificate needs https, and {url} is plain http")
+        self._site_tls = await self._context(url, certificate)
+        return single(SELF_HOSTED, url)
 
     async def _call(self, request: Request) -> Any:
         assert self.management is not None  # noqa: S101  # discovery exists only with it
@@ -117,6 +137,10 @@ class Session:
             return None
         if auth.path is not None and await asyncio.to_thread(auth.path.is_file):
             return await asyncio.to_thread(_read_private, auth.path)
+        if self.management is None:
+            raise ConfigurationError(
+                f"there is no client certificate at {auth.path}, and a self-hosted client cannot fetch one"
+            )
         text: str = await self._call(operations.plain_read(operations.CERTIFICATE))
         if auth.path is not None:
             try:

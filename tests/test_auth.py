@@ -22,7 +22,7 @@ from coinapi_ems_async import (
     RejectedReason,
 )
 from coinapi_ems_async.simulator import Pace, Simulator
-from coinapi_ems_async.transport.tls import client_context
+from coinapi_ems_async.transport.tls import client_context, write_private
 
 from .conftest import ACCOUNT, EAST, an_order
 from .wire import ScriptedServer, Seen, answer, report
@@ -57,6 +57,23 @@ async def test_a_client_certificate_fetched_from_the_service(tmp_path: Path) -> 
         assert len(fetched) == 2  # the third client found the file
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert os.listdir(tmp_path) == ["client.pem"]
+
+
+async def test_a_certificate_for_a_self_hosted_server(tmp_path: Path) -> None:
+    file = tmp_path / "client.pem"
+    auth = ClientCertificate(file=file)
+    async with Simulator(sites={EAST: 0.0}, pace=INSTANT, tls=True) as sim:
+        url = sim.site_urls[EAST]
+        with pytest.raises(ConfigurationError, match="cannot fetch one"):
+            await EMSClient.self_hosted(url, auth=auth, api_key="k", ssl_context=sim.ssl_context()).open()
+        cloud = EMSClient.cloud_only(sim.api_key, management_url=sim.management_url, ssl_context=sim.ssl_context())
+        async with cloud:
+            await asyncio.to_thread(write_private, file, await cloud.certificate.pem())
+        client = EMSClient.self_hosted(url, auth=auth, api_key="k", ssl_context=sim.ssl_context())
+        async with client as ems:
+            assert isinstance(await ems.orders.submit(an_order()), Accepted)
+        with pytest.raises(ConfigurationError, match="needs https"):
+            await EMSClient.self_hosted("http://127.0.0.1:9", auth=auth, api_key="k").open()
 
 
 async def test_sites_that_want_a_certificate_get_no_key_instead() -> None:

@@ -22,6 +22,7 @@ from coinapi_ems_async import (
     EMSError,
     InvalidRequest,
     NotFound,
+    NotSent,
     OrderStatus,
     Settings,
     Side,
@@ -394,9 +395,24 @@ async def test_a_self_hosted_server_needs_no_key_and_has_no_management_api() -> 
         assert [site.id for site in ems.sites] == ["self-hosted"]
         with pytest.raises(UsageError, match="no Managed Cloud API"):
             await ems.accounts.list()
-        with pytest.raises(UsageError, match="no site table"):
+        with pytest.raises(UsageError, match="reads no site table"):
             await ems.refresh()
         assert ems.health().table_age is None
+
+
+async def test_the_first_account_can_be_saved() -> None:
+    async with Simulator(sites={EAST: 0.0}, exchanges=(), pace=Pace(reply=0, book=0)) as sim:
+        async with EMSClient.cloud_only(sim.api_key, management_url=sim.management_url) as cloud:
+            assert await cloud.endpoints.list() == []
+            outcome = await cloud.orders.submit(an_order())
+            assert isinstance(outcome, NotSent)
+            parameters = {"PublicApiKey": "a", "PrivateApiKey": "b"}
+            await cloud.accounts.save(Account(exchange_id=ACCOUNT, parameters=parameters))
+            assert cloud.health().is_open
+            with pytest.raises(UsageError):
+                await cloud.refresh()
+        async with EMSClient(sim.api_key, management_url=sim.management_url) as ems:
+            assert isinstance(await ems.orders.submit(an_order()), Accepted)
 
 
 def test_importing_is_cheap() -> None:

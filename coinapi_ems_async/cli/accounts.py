@@ -10,10 +10,11 @@ import typer
 from rich.text import Text
 
 from .. import operations
+from ..client import EMSClient
 from ..models.cloud import Account
 from ..operations import Request
 from .commands import command
-from .context import Cloud, Invocation
+from .context import Invocation
 from .data import request_data
 from .exits import Failure
 from .order_view import pairs
@@ -62,27 +63,31 @@ async def save(
     {"PublicApiKey": "...", "PrivateApiKey": "..."}, from standard input, or are asked for one by one without
     being shown; `coinapi-ems exchanges` tells which are wanted.
     """
-    if parameters is None and not execute:
-        names = "to be asked for"
-        told: dict[str, Any] = {"exchange_id": exchange, "parameters": names}
-        _dry(run, operations.plain_read(operations.ACCOUNT_SAVE), told, f"save the account {exchange}")
-        return
+    account = None
     if parameters is not None:
-        account = Account(exchange_id=exchange, parameters=await asyncio.to_thread(_from_file, parameters))
-        _hide(run, account)
-        request = operations.account_save(account)
-        if not execute:
-            told = {"exchange_id": exchange, "parameters": [{"key": one.key} for one in account.parameters]}
-            _dry(
-                run, request, told, f"save the account {exchange} ({', '.join(o.key for o in account.parameters)})"
-            )
-            return
+        account = _account(run, exchange, await asyncio.to_thread(_from_file, parameters))
+        operations.account_save(account)  # checks it, before anything is opened
+    if not execute:
+        names = [{"key": one.key} for one in account.parameters] if account else "to be asked for"
+        request = operations.plain_read(operations.ACCOUNT_SAVE)
+        _dry(run, request, {"exchange_id": exchange, "parameters": names}, _would_save(exchange, account))
+        return
     async with run.cloud() as cloud:
-        if parameters is None:
-            account = Account(exchange_id=exchange, parameters=await _asked(run, cloud, exchange))
-            _hide(run, account)
+        if account is None:
+            account = _account(run, exchange, await _asked(run, cloud, exchange))
         await cloud.accounts.save(account, timeout=run.timeout)
     _done(run, f"The account {exchange} is saved.", exchange)
+
+
+def _account(run: Invocation, exchange: str, parameters: dict[str, str]) -> Account:
+    for value in parameters.values():
+        run.out.hide(value)
+    return Account(exchange_id=exchange, parameters=parameters)
+
+
+def _would_save(exchange: str, account: Account | None) -> str:
+    names = ", ".join(one.key for one in account.parameters) if account else "parameters to be asked for"
+    return f"save the account {exchange} ({names})"
 
 
 @command(group, "delete")
@@ -125,12 +130,6 @@ def _done(run: Invocation, told: str, exchange: str | None) -> None:
     run.out.show({"executed": True, "exchange_id": exchange, "message": told}, Text(told, style="good"))
 
 
-def _hide(run: Invocation, account: Account) -> None:
-    for one in account.parameters:
-        if isinstance(one.value, str):
-            run.out.hide(one.value)
-
-
 def _from_file(file: str) -> dict[str, str]:
     """Read a JSON object; nothing of its text is ever quoted in an error."""
     try:
@@ -147,7 +146,7 @@ def _from_file(file: str) -> dict[str, str]:
     return found
 
 
-async def _asked(run: Invocation, cloud: Cloud, exchange: str) -> dict[str, str]:
+async def _asked(run: Invocation, cloud: EMSClient, exchange: str) -> dict[str, str]:
     """Ask for what the exchange wants, without showing what is typed."""
     if run.out.json or not sys.stdin.isatty():
         raise Failure("there is no terminal to ask at; give --parameters FILE, or - for standard input.")

@@ -13,22 +13,11 @@ from typing import Final
 
 from ..auth import ApiKeyHeader, ApiKeyQuery, Auth, ClientCertificate, NoAuth, find_api_key
 from ..client import EMSClient
-from ..dispatch import Dispatcher
-from ..errors import UsageError
-from ..ledger import OrderLedger
-from ..management import Management
-from ..resources.accounts import Accounts
-from ..resources.certificate import Certificate
-from ..resources.endpoints import Endpoints
-from ..resources.exchanges import Exchanges
-from ..resources.locations import Locations
 from ..settings import MANAGEMENT_URL, Settings
-from ..sites.urls import check_base_url
-from ..transport.tls import client_context
 from .exits import Failure
 from .output import Output
 
-__all__ = ["AuthWay", "Cloud", "Invocation", "LoopChoice", "NoteHandler", "Options", "read_key"]
+__all__ = ["AuthWay", "Invocation", "LoopChoice", "NoteHandler", "Options", "read_key"]
 
 MANAGEMENT_VARIABLE: Final = "COINAPI_EMS_MANAGEMENT_URL"
 
@@ -66,25 +55,6 @@ class Options:
         """Return these options, and those of `below` where one is not given here."""
         mine = {name: value for name, value in vars(self).items() if value is not None}
         return Options(**(vars(below) | mine))
-
-
-class Cloud:
-    """The calls of the Managed Cloud API alone: they need no site, and work before there is any account."""
-
-    def __init__(self, management: Management, settings: Settings) -> None:
-        self.management = management
-        self.settings = settings
-        self.ledger = OrderLedger(1)
-        self.accounts = Accounts(self)
-        self.certificate = Certificate(self)
-        self.endpoints = Endpoints(self)
-        self.exchanges = Exchanges(self)
-        self.locations = Locations(self)
-
-    @property
-    def dispatcher(self) -> Dispatcher:
-        """Raises UsageError: there is none."""
-        raise UsageError("this is the Managed Cloud API; it has no sites to send to")
 
 
 class Invocation:
@@ -149,8 +119,8 @@ class Invocation:
             raise Failure("--certificate-file goes only with --auth certificate.")
         if options.self_hosted and options.management_url:
             raise Failure("give one of --management-url and --self-hosted, not both.")
-        if options.self_hosted and options.auth is AuthWay.CERTIFICATE:
-            raise Failure("--auth certificate needs the Managed Cloud API; it does not go with --self-hosted.")
+        if options.self_hosted and options.auth is AuthWay.CERTIFICATE and options.certificate_file is None:
+            raise Failure("--auth certificate with --self-hosted needs --certificate-file.")
 
     @property
     def management_url(self) -> str:
@@ -171,26 +141,19 @@ class Invocation:
             yield ems
 
     @asynccontextmanager
-    async def cloud(self) -> AsyncIterator[Cloud]:
-        """Open the Managed Cloud API alone.
+    async def cloud(self) -> AsyncIterator[EMSClient]:
+        """Open a client of the Managed Cloud API alone.
 
         Raises Failure: if a self-hosted server was asked for, which has none.
         """
         self._checked()
         if self.options.self_hosted:
             raise Failure("a self-hosted server has no Managed Cloud API; leave out --self-hosted.")
-        key, auth = self.api_key(), self.auth
-        url = check_base_url(self.management_url, allow_plain=False)
-        tls = await asyncio.to_thread(client_context) if url.startswith("https:") else None
-        from ..transport.aiohttp import AiohttpPool
-
-        management = Management(
-            AiohttpPool(url, auth.management(key), self.settings, tls=tls), auth, self.settings
+        client = EMSClient.cloud_only(
+            self.api_key(), management_url=self.management_url, auth=self.auth, settings=self.settings
         )
-        try:
-            yield Cloud(management, self.settings)
-        finally:
-            await management.aclose()
+        async with client as ems:
+            yield ems
 
 
 def read_key(file: Path) -> str:

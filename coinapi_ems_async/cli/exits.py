@@ -93,7 +93,7 @@ def exit_of_outcome(outcome: Outcome) -> Exit:
 # The library speaks to programmers; on the command line the same things have other names.
 _WORDS: Final = (
     ("EMSClient.self_hosted(url)", "--self-hosted URL"),
-    ("ems.accounts.save", "`coinapi-ems accounts save`"),
+    ("EMSClient.cloud_only(...) and its accounts.save", "`coinapi-ems accounts save`"),
     ("ems.orders.status(client_order_id)", "`coinapi-ems orders status`"),
     (", or Settings(allow_plain_http=True) if you must", ""),
     ("the key goes into api_key=", "the key goes into $COINAPI_API_KEY"),

@@ -4,8 +4,9 @@ import asyncio
 import logging
 import shlex
 import signal
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 from rich.table import Table
@@ -15,6 +16,9 @@ from .commands import LOCAL, command
 from .context import Invocation, read_key
 from .exits import Failure
 from .tables import table
+
+if TYPE_CHECKING:
+    from ..simulator import Simulator
 
 __all__ = ["register"]
 
@@ -58,35 +62,36 @@ async def simulate(
     really fill. Paste the line it prints into another terminal, and every command, or your own program, talks
     to the simulator.
     """
-    from ..simulator import Simulator
-
     key = None if api_key_file is None else read_key(api_key_file)
     if key is not None:
         run.out.hide(key)
-    accounts = {"exchanges": exchange} if exchange else {}
+    simulator = await _started(
+        site or _DEFAULT_SITES, exchange, api_key=key, tls=tls, management_port=management_port, seed=seed
+    )
     try:
-        simulator = Simulator(
-            sites=dict(map(_site, site or _DEFAULT_SITES)),
-            api_key=key,
-            tls=tls,
-            management_port=management_port,
-            seed=seed,
-            **accounts,  # type: ignore[arg-type]  # left out, it has a default
-        )
+        line = _environment(simulator.environment(), api_key_file)
+        _tell(run, simulator.management_url, simulator.site_urls, line)
+        await _until_stopped(log)
+    finally:
+        await simulator.stop()
+
+
+async def _started(sites: Sequence[str], accounts: Sequence[str] | None, **options: Any) -> "Simulator":
+    from ..simulator import Simulator
+
+    if accounts:
+        options["exchanges"] = accounts
+    try:
+        simulator = Simulator(sites=dict(map(_site, sites)), **options)
         await simulator.start()
     except ValueError as error:
         raise Failure(f"{error}.") from None
     except OSError as error:
-        raise Failure(f"the port {management_port} cannot be used: {error.strerror}.") from None
+        port = options["management_port"]
+        raise Failure(f"the port {port} cannot be used: {error.strerror}.") from None
     except ImportError:
         raise Failure('--tls needs trustme; install it with: pip install "coinapi-ems-async[simulator]"') from None
-    try:
-        _tell(
-            run, simulator.management_url, simulator.site_urls, _environment(simulator.environment(), api_key_file)
-        )
-        await _until_stopped(log)
-    finally:
-        await simulator.stop()
+    return simulator
 
 
 def _site(text: str) -> tuple[str, float]:

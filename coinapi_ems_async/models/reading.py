@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
 import msgspec
 from msgspec.structs import force_setattr
 
-from .numbers import check_number, decimal_of_literal, number_text, read_number
+from .numbers import check_number, decimal_of_literal, read_number
 
 if TYPE_CHECKING:
     # The decoder makes a JSON number a checked Decimal (`float_hook`) or an int; `settle` leaves only Decimal.
@@ -276,8 +276,3 @@ def flat(reader: FieldReader) -> FieldReader:
         return [item for part in parts for item in unwrap(part)]
 
     return lambda value: [] if isinstance(value, str) and not value.strip() else unwrap(value)
-
-
-def as_written(value: Any) -> Any:
-    """Turn Decimals inside built-in data into plain JSON numbers, for encoding."""
-    return msgspec.Raw(number_text(value).encode()) if isinstance(value, Decimal) else value

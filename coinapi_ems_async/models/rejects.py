@@ -3,9 +3,9 @@
 from typing import Any, ClassVar
 
 from .enums import RejectReason
-from .reading import Answer, number, open_enum, plain, plain_json, text
+from .reading import Answer, AnswerReader, Undecodable, number, open_enum, plain, plain_json, text
 
-__all__ = ["MessageReject", "Problem", "refusal_text"]
+__all__ = ["MessageReject", "Problem", "read_problem", "refusal_text"]
 
 
 class MessageReject(Answer, frozen=True, kw_only=True):
@@ -58,6 +58,17 @@ class Problem(Answer, frozen=True, kw_only=True):
         "detail": text,
     }
 
+
+def read_problem(body: bytes) -> Problem | None:
+    """Return the framework's refusal in `body`, None if it is none."""
+    try:
+        problem = _PROBLEMS.one(body)
+    except Undecodable:
+        return None
+    return problem if problem.errors is not None or problem.title is not None else None
+
+
+_PROBLEMS = AnswerReader(Problem)
 
 _TEXT_FIELDS = ("message", "detail", "error", "title", "errors")
 _MAX_TEXT = 500

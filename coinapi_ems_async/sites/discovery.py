@@ -100,7 +100,7 @@ class Discovery:
             return single("global", GLOBAL_URL)
         raise NoSites(
             f"{self._management_url} names no endpoints: no exchange account is configured for this key; "
-            "add one with ems.accounts.save or in the customer portal"
+            "add one in the customer portal, or with EMSClient.cloud_only(...) and its accounts.save"
         )
 
     def _admits(self, url: str) -> bool:

@@ -10,6 +10,13 @@ __all__ = ["check_base_url", "is_loopback", "may_name", "normalise"]
 
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
+# RFC 1918, RFC 4193 and link-local. `is_private` of the standard library also holds for ranges that are
+# merely reserved, such as documentation's, and may be routed.
+_AT_HOME: Final = tuple(
+    ipaddress.ip_network(network)
+    for network in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "fc00::/7", "fe80::/10")
+)
+
 
 def normalise(url: str) -> str:
     """Return the one spelling of a base URL: lower-case scheme and host, no default port, no trailing slash.
@@ -66,7 +73,7 @@ def check_base_url(url: str, *, allow_plain: bool) -> str:
     if base.startswith("https://") or allow_plain or is_loopback(base):
         return base
     address = _address(base)
-    if address is not None and address.is_private:
+    if address is not None and any(address in network for network in _AT_HOME):
         return base
     raise ConfigurationError(
         f"{base} is plain http to a public host; use https, or Settings(allow_plain_http=True) if you must"

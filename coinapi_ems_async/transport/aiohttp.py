@@ -209,6 +209,8 @@ class AiohttpPool(Pool):
             attempt.fail(_failure(error, attempt))
 
     async def _exchange(self, attempt: Attempt) -> WireAnswer:
+        if self._session.closed:
+            raise TransportFailure(Row.ABANDONED, "the client is closed")
         request = attempt.request
         headers = {"Accept": "application/json", **dict(self._credentials.headers)}
         if request.body is not None:
@@ -276,7 +278,7 @@ def _failure(error: Exception, attempt: Attempt) -> TransportFailure:
     """The mark decides first, the kind of exception only refines."""
     before = attempt.committed is None
     row = _row_before(error) if before else _row_after(error, attempt)
-    return TransportFailure(row, f"{row.value} ({type(error).__name__}: {_said(error)})")
+    return TransportFailure(row, f"{row.value} ({_said(error) or type(error).__name__})")
 
 
 _Rule = tuple[tuple[type[BaseException], ...], Row]

@@ -10,7 +10,7 @@ import contextlib
 import select
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from time import monotonic
 from typing import Final
 
@@ -29,6 +29,13 @@ class WireAnswer(msgspec.Struct, frozen=True):
     status: int
     headers: Mapping[str, str]
     body: bytes
+
+    def __repr__(self) -> str:  # the body may be a certificate, or an account with its secrets
+        return f"WireAnswer({self.status}, {len(self.body)} bytes)"
+
+    def __rich_repr__(self) -> Iterator[object]:  # type: ignore[override]  # msgspec types it narrower
+        yield self.status
+        yield f"{len(self.body)} bytes"
 
 
 class TransportFailure(Exception):

@@ -40,7 +40,7 @@ def test_no_command_shows_a_secret(cli: Cli, service: Service, tmp_path: Path, m
 @pytest.mark.parametrize("mode", MODES, ids=["plain", "json", "debug", "json-debug"])
 def test_a_service_that_echoes_the_key(cli: Cli, service: Service, mode: list[str]) -> None:
     body = json.dumps({"message": f"the key {SENTINEL} is not allowed"})
-    for status in (400, 401, 403, 404, 429, 490, 500):
+    for status in (400, 401, 403, 404, 429, 490):
         service.do(service.sim.clear_injections)
         service.do(lambda: service.sim.inject(Injection(status=status, body=body, times=None)))  # noqa: B023
         for command in (["accounts", "list"], ["sites"]):

@@ -34,7 +34,7 @@ def test_any_text_survives_everything(cls: type[OpenEnum], text: str) -> None:
         assert value == text
         assert value.is_known == (text in cls.__members__)
     assert hash(value) == hash(str(value))
-    assert {value: 1}[str(value)] == 1
+    assert str(value) in {value}
     assert pickle.loads(pickle.dumps(value)) == copy.copy(value) == copy.deepcopy(value) == value
     assert type(pickle.loads(pickle.dumps(value))) is cls
     body = msgspec.json.encode(value)

@@ -24,7 +24,6 @@ from coinapi_ems_async.models.numbers import (
     shown,
     to_decimal,
 )
-from coinapi_ems_async.models.reading import as_written
 from coinapi_ems_async.operations import ORDER_STATUS, new_order
 
 from ..conftest import an_order
@@ -106,7 +105,6 @@ def test_text_and_number_are_inverse(value: Decimal, context: decimal.Context) -
             assert same(value, read_number(text))
         assert check_number(value) is value
         assert to_decimal("price", value) is value
-        assert same(value, Decimal(bytes(as_written(value)).decode()))
 
 
 OUTSIDE = [
@@ -140,7 +138,9 @@ def test_a_number_outside_the_limits_is_refused_in_and_unread_out(literal: str, 
         st.decimals(allow_nan=True, allow_infinity=True),
         st.builds(
             Decimal,
-            st.tuples(st.integers(0, 1), st.just((1,)), st.one_of(st.integers(65), st.integers(max_value=-65))),
+            st.tuples(
+                st.integers(0, 1), st.just((1,)), st.one_of(st.integers(65, 10**15), st.integers(-(10**15), -65))
+            ),
         ),
         st.integers(),
         st.integers(10**64, 10**70),

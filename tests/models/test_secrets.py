@@ -7,7 +7,6 @@ from typing import Any
 import msgspec
 import pytest
 
-import coinapi_ems_async
 from coinapi_ems_async import (
     Account,
     ApiKeyHeader,
@@ -19,6 +18,7 @@ from coinapi_ems_async import (
     Rejected,
     RejectedReason,
     Unknown,
+    models,
     operations,
 )
 from coinapi_ems_async.answers import read_answer
@@ -84,7 +84,7 @@ def test_no_rich_repr_shows_a_secret(holder: Any) -> None:
 
 
 def answers() -> list[type[Answer]]:
-    for module in pkgutil.walk_packages(coinapi_ems_async.models.__path__, "coinapi_ems_async.models."):
+    for module in pkgutil.walk_packages(models.__path__, "coinapi_ems_async.models."):
         importlib.import_module(module.name)
     return sorted(Answer.__subclasses__(), key=lambda cls: cls.__name__)
 

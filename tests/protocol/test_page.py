@@ -55,7 +55,3 @@ def test_the_life_of_an_order_is_that_of_the_code() -> None:
     page = {before: frozenset(after.split(", ")) - {"–"} for before, after in rows}
     code = {str(before or "(none)"): frozenset(map(str, after)) for before, after in ORDER_TRANSITIONS.items()}
     assert page == code
-
-
-def test_the_page_names_only_what_a_user_has() -> None:
-    assert not re.search(r"\.\./|/work|wire\.md", PAGE.read_text(encoding="utf-8"))

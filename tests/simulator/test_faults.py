@@ -134,11 +134,12 @@ async def test_delays(sim: Simulator, call: Caller) -> None:
         await call("GET", path, site=site)
         return time.monotonic() - start
 
+    fine = 0.002  # uvloop's timers are a millisecond fine
     sim.set_delay(WEST, 0.03)
-    assert await took("/", WEST) >= 0.03
-    assert await took("/v1/nothing", WEST) >= 0.03
+    assert await took("/", WEST) >= 0.03 - fine
+    assert await took("/v1/nothing", WEST) >= 0.03 - fine
     sim.inject(Injection(delay=0.03))
-    assert await took("/v1/orders", WEST) >= 0.06
+    assert await took("/v1/orders", WEST) >= 0.06 - fine
     assert min([await took("/", EAST) for _ in range(5)]) < 0.03
 
 

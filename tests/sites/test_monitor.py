@@ -42,9 +42,9 @@ async def test_the_first_order_goes_to_the_nearest_site_and_the_next_to_the_seco
         ranking = ems.sites
         assert [site.id for site in ranking] == [OREGON, WEST, EAST]
         assert all(site.health is Health.HEALTHY for site in ranking)
-        for site in ranking:  # a loaded machine only ever adds to the delay
+        for site in ranking:  # a loaded machine only adds to the delay; uvloop's timers are a millisecond fine
             assert site.latency is not None
-            assert site.latency >= sites[site.id]
+            assert site.latency > sites[site.id] - 0.002
         assert (ranking[0].region, ranking[0].provider) == ("us-west-2", "AWS")
         first, second = an_order(), an_order()
         await ems.orders.place(first)
