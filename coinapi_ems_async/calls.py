@@ -1,5 +1,6 @@
 """One call over all its attempts, and what it amounts to in the end. Nothing here sends anything."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from time import monotonic
 from typing import Any
@@ -80,10 +81,10 @@ class Call:
         return True
 
 
-def outcome_of(call: Call, *, no_site: str, closing: bool) -> Outcome:
+def outcome_of(call: Call, *, no_site: Callable[[], str], closing: bool) -> Outcome:
     """Return how a change ended: whatever may have executed decides, else the last answer, else the first failure.
 
-    no_site: why there was no site to try. closing: whether the client was being closed.
+    no_site: says why there was no site to try. closing: whether the client was being closed.
     """
     for one in call.tries:
         if MATRIX[one.row].for_kind(call.kind) in (Move.UNKNOWN, Move.RECHECK):
@@ -156,7 +157,7 @@ def _common(call: Call, one: Try) -> dict[str, Any]:
     }
 
 
-def _not_sent(call: Call, no_site: str, closing: bool) -> NotSent:
+def _not_sent(call: Call, no_site: Callable[[], str], closing: bool) -> NotSent:
     first = call.tries[0] if call.tries else None
     return NotSent(
         client_order_id=call.request.client_order_id,
@@ -164,7 +165,7 @@ def _not_sent(call: Call, no_site: str, closing: bool) -> NotSent:
         attempts=call.records,
         timing=first.attempt.timing(call.started) if first else None,
         reason=_not_sent_reason(call, closing),
-        message=first.message if first else no_site,
+        message=first.message if first else no_site(),
     )
 
 
@@ -180,11 +181,11 @@ def _not_sent_reason(call: Call, closing: bool) -> NotSentReason:
     return NotSentReason.DEADLINE if over else NotSentReason.NO_CONNECTION
 
 
-def read_error(call: Call, *, no_site: str) -> EMSError:
+def read_error(call: Call, *, no_site: Callable[[], str]) -> EMSError:
     """Return what a failed read raises: the last answer of a server, else the first failure."""
     context: dict[str, Any] = {"client_order_id": call.request.client_order_id, "attempts": call.records}
     if not call.tries:
-        return error_for(call.request, Row.NO_SITE, no_site, **context)
+        return error_for(call.request, Row.NO_SITE, no_site(), **context)
     answered = [one for one in call.tries if one.reading is not None]
     one = answered[-1] if answered else call.tries[0]
     reading, answer = one.reading, one.attempt.answer

@@ -104,7 +104,7 @@ class Dispatcher:
         if last is not None and last.row is Row.SUCCESS and last.reading is not None:
             self._saw(last.reading.value, last.entry)
             return last.reading.value
-        raise read_error(call, no_site=self._no_site(request))
+        raise read_error(call, no_site=lambda: self._no_site(request))
 
     # The loop
 
@@ -339,7 +339,7 @@ class Dispatcher:
     # Small things
 
     def _outcome(self, call: Call) -> Outcome:
-        return outcome_of(call, no_site=self._no_site(call.request), closing=self._closing)
+        return outcome_of(call, no_site=lambda: self._no_site(call.request), closing=self._closing)
 
     def _no_site(self, request: Request) -> str:
         served = sorted({name for site in self._roster.directory.sites.values() for name in site.exchanges})

@@ -1,6 +1,7 @@
 """The loops: probing every site, and reading the site table again now and then."""
 
 import asyncio
+import contextlib
 import logging
 import random
 from collections.abc import Awaitable, Callable
@@ -70,11 +71,9 @@ class Monitor:
 
     async def _rest(self, entry: SiteEntry) -> None:
         interval = self._interval(entry) * self._random.uniform(0.9, 1.1)
-        try:
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(interval):
                 await entry.wake.wait()
-        except TimeoutError:
-            pass
         entry.wake.clear()
 
     def _interval(self, entry: SiteEntry) -> float:

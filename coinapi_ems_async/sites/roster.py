@@ -116,14 +116,20 @@ class Roster:
     ) -> list[SiteEntry]:
         """Return the sites that can serve the account, best first; empty if there is none.
 
-        tried and preferred are URLs, as `selector.rank` takes them.
+        tried and preferred are URLs, as `selector.rank` takes them. A change of the first choice is logged.
         """
+        entries = self._rank(exchange_id, tried, preferred)
+        if entries and not tried and preferred is None:
+            self._note_choice(exchange_id, entries[0].site)
+        return entries
+
+    def _rank(
+        self, exchange_id: str | None, tried: Collection[str] = (), preferred: str | None = None
+    ) -> list[SiteEntry]:
         home = self.directory.home(exchange_id) if exchange_id else None
         candidates = [self.entries[site.url].candidate(home) for site in self.directory.capable(exchange_id)]
         incumbent = self._chosen.get(exchange_id)
         sites = rank(candidates, tried=tried, preferred=preferred, incumbent=incumbent, cost=self._cost)
-        if sites and not tried and preferred is None:
-            self._note_choice(exchange_id, sites[0])
         return [self.entries[site.url] for site in sites]
 
     def _note_choice(self, exchange_id: str | None, site: Site) -> None:
@@ -167,4 +173,4 @@ class Roster:
 
     def views(self) -> list[SiteView]:
         """Return every site as users see it, best first."""
-        return [entry.view() for entry in self.ranked(None)]
+        return [entry.view() for entry in self._rank(None)]

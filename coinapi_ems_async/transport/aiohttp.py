@@ -7,6 +7,7 @@ parse errors look like an answer of status 400: only a status read from a respon
 """
 
 import asyncio
+import contextlib
 import itertools
 import ssl
 import weakref
@@ -60,6 +61,7 @@ class _Connector(aiohttp.TCPConnector):
         self._numbers: weakref.WeakKeyDictionary[ResponseHandler, int] = weakref.WeakKeyDictionary()
 
     async def connect(self, *args: Any, **kwargs: Any) -> Any:
+        """Connect as aiohttp does, and note the connection on the attempt whose task this is."""
         connection = await super().connect(*args, **kwargs)
         attempt, protocol = _attempt.get(), connection.protocol
         if attempt is not None and protocol is not None:
@@ -72,6 +74,7 @@ class _Connector(aiohttp.TCPConnector):
 
     @property
     def open_connections(self) -> int:
+        """Connections that have not ended."""
         return sum(protocol.connected for protocol in list(self._numbers))
 
 
@@ -84,6 +87,7 @@ class _Lease(Lease):
         self._released = False
 
     def exchange(self, attempt: Attempt) -> None:
+        """Carry the attempt in a task of its own, which outlives the caller's."""
         self._attempt = attempt
         self._task = asyncio.get_running_loop().create_task(
             self._pool.carry(attempt), name=f"exchange with {attempt.site}"
@@ -98,15 +102,18 @@ class _Lease(Lease):
             self._attempt.fail(TransportFailure(*_interrupted(self._attempt)))
 
     def abort(self) -> None:
+        """Cancel the task; aiohttp then closes the connection."""
         if self._task is not None:
             self._task.cancel()
 
     def discard(self) -> None:
+        """Abort the connection, though aiohttp may have put it back already."""
         transport = self._attempt.transport if self._attempt is not None else None
         if transport is not None:
             transport.abort()  # type: ignore[attr-defined]  # every stream transport has it
 
     def release(self) -> None:
+        """Free the slot."""
         if self._task is None:
             self._give_back()
 
@@ -175,10 +182,13 @@ class AiohttpPool(Pool):
         """Return a lease; aiohttp itself connects during the exchange, before the mark."""
         if self._session.closed:
             raise TransportFailure(Row.ABANDONED, "the client is closed")
+        wanted = (self._slots,) if for_order else (self._read_slots, self._slots)
         taken: list[asyncio.Semaphore] = []
         try:
-            async with asyncio.timeout(until - monotonic()):
-                for slots in (self._slots,) if for_order else (self._read_slots, self._slots):
+            # A time-out costs several microseconds, and nothing waits while there are free slots.
+            free = not any(slots.locked() for slots in wanted)
+            async with contextlib.nullcontext() if free else asyncio.timeout(until - monotonic()):
+                for slots in wanted:
                     await slots.acquire()
                     taken.append(slots)
         except BaseException as error:

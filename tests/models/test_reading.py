@@ -167,9 +167,11 @@ def test_both_tiers_agree_on_any_usual_report(
 
 @given(st.one_of(st.binary(), JSON.map(encode)), st.sampled_from(STRUCTS))
 def test_any_bytes_are_read_or_undecodable(body: bytes, cls: type[Answer]) -> None:
-    for read in (READERS[cls].one, READERS[cls].many, SLOW[cls].one, SLOW[cls].many):
+    for reader in (READERS[cls], SLOW[cls]):
         with contextlib.suppress(Undecodable):
-            read(body)
+            assert isinstance(reader.one(body), cls)
+        with contextlib.suppress(Undecodable):
+            assert all(isinstance(row, cls) for row in reader.many(body))
 
 
 WHOLE = captured("report_routed").strip()

@@ -95,7 +95,7 @@ def test_ids_that_can_are_taken(make: Any) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UnusualClientOrderId)
         for value in (*GOOD_IDS, Text("KRAKEN"), Named.ACCOUNT):
-            make(value)
+            assert make(value) is not None
 
 
 @given(st.text(max_size=130))

@@ -175,4 +175,5 @@ def test_an_acknowledgement_of_any_json_is_kept() -> None:
 
 
 def test_nothing_is_read_from_a_deletion() -> None:
-    operations.ACCOUNT_DELETE.decode(b"\xff")
+    nothing: object = operations.ACCOUNT_DELETE.decode(b"\xff")
+    assert nothing is None

@@ -363,6 +363,7 @@ async def test_c18_saving_an_account_that_is_refused(sim: Simulator, ems: EMSCli
 async def test_c18_any_2xx_is_a_success(sim: Simulator, ems: EMSClient, status: int) -> None:
     sim.inject(Injection(operation="account_save", status=status, body=b""))
     await ems.accounts.save(Account(exchange_id=ACCOUNT, parameters=LOGIN))
+    assert [one.status for one in sim.requests if one.operation == "account_save"] == [status]
 
 
 @pytest.mark.parametrize("body", [b"", b"deleted", b"{}", b"\xff"])
