@@ -62,15 +62,22 @@ GOOD_IDS = [
     "😀",
     "." * 3,
 ]
+
+
+def checked(account: Account) -> Account:
+    account.check()
+    return account
+
+
 CHECKED: dict[str, Any] = {
     "NewOrder.exchange_id": lambda value: an_order(exchange_id=value),
     "NewOrder.client_order_id": lambda value: an_order(client_order_id=value),
     "CancelAll.exchange_id": lambda value: CancelAll(exchange_id=value),
     "CancelOrder.exchange_id": lambda value: CancelOrder(exchange_id=value, client_order_id="a"),
-    "Account.exchange_id": lambda value: Account(exchange_id=value, parameters={"a": "b"}).check(),
-    "Account.parameters": lambda value: Account(
-        exchange_id="K", parameters=[Parameter(key=value, value="v")]
-    ).check(),
+    "Account.exchange_id": lambda value: checked(Account(exchange_id=value, parameters={"a": "b"})),
+    "Account.parameters": lambda value: checked(
+        Account(exchange_id="K", parameters=[Parameter(key=value, value="v")])
+    ),
 }
 OPTIONAL: dict[str, Any] = {
     "NewOrder.symbol_id_coinapi": lambda value: an_order(symbol_id_coinapi=value),
