@@ -253,10 +253,21 @@ def error_for(request: Request, row: Row, message: str, **context: Any) -> EMSEr
         context = {key: value for key, value in context.items() if key not in ("status", "raw")}
     if cls is not RateLimited:
         context.pop("retry_after", None)
-    said = f"{row.value}: {message}" if message and message != row.value else row.value
+    said = message if message.startswith(row.value) else ": ".join(filter(None, (row.value, message)))
+    status: int = context.get("status") or 0
+    if status:
+        said = f"HTTP {status}, {said}"
+    if status in _ADVICE:
+        said = f"{said.rstrip('.')}; {_ADVICE[status]}"
     path = request.target.partition("?")[0]
     error: EMSError = cls(f"{request.operation.method} {path}: {said}", **context)
     return error
+
+
+_ADVICE: Final = {
+    401: "check the API key (a fresh one may take some minutes to be known everywhere)",
+    403: "the key is known, but its plan, quota or rights forbid this: see the customer portal",
+}
 
 
 def _is_message_error(context: Mapping[str, Any]) -> bool:

@@ -79,12 +79,15 @@ class Auth(msgspec.Struct, frozen=True, kw_only=True):
     async def token(self) -> str | None:
         """Return the bearer token, None without supplier.
 
-        Raises ConfigurationError: if the supplier returns something a header cannot carry.
+        Raises ConfigurationError: if the supplier fails, or returns something a header cannot carry.
         """
         if self.bearer is None:
             return None
-        given = self.bearer()
-        token = await given if inspect.isawaitable(given) else given
+        try:
+            given = self.bearer()
+            token = await given if inspect.isawaitable(given) else given
+        except Exception as error:
+            raise ConfigurationError(f"the bearer supplier failed: {type(error).__name__}") from error
         if not isinstance(token, str) or not _VISIBLE.fullmatch(token):
             raise ConfigurationError("the bearer supplier must return a token of visible ASCII characters")
         return token

@@ -179,9 +179,10 @@ class EMSClient:
     async def open(self) -> None:
         """Find the sites and wait for their first estimates, at most 3 s.
 
-        Raises NoSites: if there is no site table. AuthenticationFailed: if the management API says 401 or
-        403. ConfigurationError: if the client certificate cannot be used. UsageError: if the client is open
-        or closed already. Sites that are down are no error.
+        Raises NoSites: if there is no site table, or no client certificate to be had where one is wanted.
+        AuthenticationFailed: if the management API says 401 or 403. ConfigurationError: if the certificate
+        cannot be used, or the bearer supplier fails. UsageError: if the client is open or closed already.
+        Sites that are down are no error.
         """
         if self._is_closed:
             raise UsageError("this client is closed; make a new one")

@@ -16,7 +16,7 @@ from .answers import read_answer, retry_after_seconds
 from .auth import Auth
 from .budget import RetryBudget
 from .calls import Call, Try, outcome_of, read_error, settled_as, with_evidence
-from .errors import ConfigurationError, EMSError
+from .errors import EMSError
 from .ledger import OrderLedger
 from .matrix import MATRIX, Kind, Move, Row
 from .models.orders import ExecutionReport
@@ -198,7 +198,7 @@ class Dispatcher:
             call.request,
             entry.site.id,
             not_after=call.not_after,
-            bearer=await self._token(),
+            bearer=await self._auth.token(),
         )
         is_change = call.kind is not Kind.READ
         until = call.until if is_change else min(call.until, monotonic() + self._settings.read_try_timeout)
@@ -221,16 +221,6 @@ class Dispatcher:
         if call.kind is Kind.NEW_ORDER and attempt.committed is not None:
             self._ledger.taken_by(call.request.client_order_id or "", entry.site.url)
         return self._ended(call, entry, attempt, lease)
-
-    async def _token(self) -> str | None:
-        if self._auth.bearer is None:
-            return None
-        try:
-            return await self._auth.token()
-        except EMSError:
-            raise
-        except Exception as error:
-            raise ConfigurationError(f"the bearer supplier failed: {type(error).__name__}") from error
 
     def _ended(self, call: Call, entry: SiteEntry, attempt: Attempt, lease: Lease) -> Try:
         if attempt.settled:

@@ -4,11 +4,11 @@ import asyncio
 import random
 from datetime import UTC, datetime
 from time import monotonic
-from typing import Any
+from typing import Any, Final
 
 from .answers import Reading, error_for, read_answer, retry_after_seconds
 from .auth import Auth
-from .errors import EMSError, ServerFailed, TransportError
+from .errors import EMSError, RateLimited, ServerFailed, TransportError
 from .matrix import Row
 from .operations import Request
 from .outcomes import AttemptRecord
@@ -17,8 +17,10 @@ from .transport.base import Attempt, Pool, TransportFailure
 
 __all__ = ["Management"]
 
-_FIRST_PAUSE = 0.5
-_SITE = "management"
+_FIRST_PAUSE: Final = 0.5
+_MOST_PAUSE: Final = 10.0
+_DEFAULT_RETRY_AFTER: Final = 1.0
+_SITE: Final = "management"
 
 
 class Management:
@@ -37,7 +39,8 @@ class Management:
         """Return the value of a call.
 
         timeout: of each try, seconds. Reads are tried again after lost connections and server failures, with
-        full jitter over 0.5 and 1 s; calls that change something are sent once.
+        full jitter over 0.5 and 1 s, and after 429 when its Retry-After is 10 s at most (1 s if there is none);
+        calls that change something are sent once.
         Raises AnswerError or TransportError: as the tree in `errors` says.
         """
         records: list[AttemptRecord] = []
@@ -45,11 +48,11 @@ class Management:
         while True:
             try:
                 return await self._once(request, timeout or self._settings.management_timeout, records)
-            except (TransportError, ServerFailed):
-                if len(records) >= tries:
+            except (TransportError, ServerFailed, RateLimited) as error:
+                pause = _pause(error, len(records))
+                if len(records) >= tries or pause > _MOST_PAUSE:
                     raise
-            pause = _FIRST_PAUSE * 2 ** (len(records) - 1)
-            await asyncio.sleep(random.uniform(0, pause))  # noqa: S311  # spreads load, protects nothing
+            await asyncio.sleep(pause)
 
     async def _once(self, request: Request, timeout: float, records: list[AttemptRecord]) -> Any:
         async with self._turn:
@@ -82,6 +85,12 @@ class Management:
     async def aclose(self) -> None:
         """Close the pool."""
         await self._pool.aclose()
+
+
+def _pause(error: EMSError, tries: int) -> float:
+    if isinstance(error, RateLimited):
+        return _DEFAULT_RETRY_AFTER if error.retry_after is None else error.retry_after
+    return random.uniform(0, _FIRST_PAUSE * 2 ** (tries - 1))  # noqa: S311  # spreads load, protects nothing
 
 
 def _out_of_time(attempt: Attempt) -> TransportFailure:

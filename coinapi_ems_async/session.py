@@ -12,13 +12,13 @@ import msgspec
 from . import operations
 from .auth import Auth, ClientCertificate, Credentials
 from .dispatch import Dispatcher
-from .errors import ConfigurationError
+from .errors import AnswerError, AuthenticationFailed, ConfigurationError, TransportError
 from .ledger import OrderLedger
 from .management import Management
 from .operations import Request
 from .settings import Settings
 from .sites.directory import Directory, Site, single
-from .sites.discovery import Discovery
+from .sites.discovery import Discovery, no_table
 from .sites.monitor import Monitor
 from .sites.roster import Roster
 from .sites.selector import CostFunction
@@ -77,9 +77,9 @@ class Session:
     async def open(self) -> None:
         """Find the sites and wait for their first estimates.
 
-        Raises NoSites: if there is no site table. AuthenticationFailed: if the management API says 401 or
-        403. ConfigurationError: if the certificate cannot be used. Never because sites are down; and without
-        sites never because of the management API either.
+        Raises NoSites: if there is no site table, or no certificate to be had. AuthenticationFailed: if the
+        management API says 401 or 403. ConfigurationError: if the certificate cannot be used. Never because
+        sites are down; and without sites never because of the management API either.
         """
         if (url := self._config.management_url) is not None:
             await self._manage(url)
@@ -141,7 +141,12 @@ class Session:
             raise ConfigurationError(
                 f"there is no client certificate at {auth.path}, and a self-hosted client cannot fetch one"
             )
-        text: str = await self._call(operations.plain_read(operations.CERTIFICATE))
+        try:
+            text: str = await self._call(operations.plain_read(operations.CERTIFICATE))
+        except (AnswerError, TransportError) as error:
+            if isinstance(error, AuthenticationFailed):
+                raise
+            raise no_table(self._config.management_url or "", error) from error
         if auth.path is not None:
             try:
                 await asyncio.to_thread(write_private, auth.path, text)

@@ -35,6 +35,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Of a management read; calls that change something are tried once."""
     connect_timeout: float = 3.0
     """To establish a connection, TLS included: twice what the slowest intercontinental path takes."""
+    stall_timeout: float = 5.0
+    """Longest silence inside an answer that has begun to arrive."""
     late_answer: float = 5.0
     """How long a connection whose order ran out of time is still listened to."""
     read_attempts: int = 3

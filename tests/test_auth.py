@@ -18,10 +18,11 @@ from coinapi_ems_async import (
     ConfigurationError,
     EMSClient,
     NoAuth,
+    NoSites,
     Rejected,
     RejectedReason,
 )
-from coinapi_ems_async.simulator import Pace, Simulator
+from coinapi_ems_async.simulator import Injection, Pace, Simulator
 from coinapi_ems_async.transport.tls import client_context, write_private
 
 from .conftest import ACCOUNT, EAST, an_order
@@ -165,6 +166,24 @@ async def test_a_bad_bearer_token_sends_nothing(bad: Any) -> None:
         assert server.seen == []
 
 
+async def test_a_certificate_that_cannot_be_fetched() -> None:
+    async with Simulator(sites={EAST: 0.0}, pace=INSTANT, tls=True) as sim:
+        sim.inject(Injection(operation="certificate", status=503, times=None))
+        auth = ClientCertificate()
+        with pytest.raises(NoSites, match="cannot be read"):
+            await EMSClient(
+                sim.api_key, management_url=sim.management_url, auth=auth, ssl_context=sim.ssl_context()
+            ).open()
+
+
+async def test_a_bearer_supplier_that_fails_at_opening() -> None:
+    def supplier() -> str:
+        raise LookupError("the vault is sealed")
+
+    with pytest.raises(ConfigurationError, match="bearer supplier failed: LookupError"):
+        await EMSClient("key", management_url="http://127.0.0.1:9", auth=ApiKeyHeader(bearer=supplier)).open()
+
+
 async def test_a_bearer_supplier_that_fails_sends_nothing() -> None:
     def supplier() -> str:
         raise LookupError("the vault is sealed")
@@ -181,7 +200,7 @@ async def test_a_bearer_supplier_that_fails_sends_nothing() -> None:
 
 def test_an_auth_that_is_none() -> None:
     with pytest.raises(ConfigurationError, match="auth must be"):
-        EMSClient("key", auth="header")  # type: ignore[arg-type]
+        EMSClient("key", auth="header")  # type: ignore[arg-type]  # what is tested
 
 
 def test_a_context_that_does_not_verify_is_refused() -> None:

@@ -182,9 +182,9 @@ async def test_bad_arguments_of_orders(ems: EMSClient) -> None:
     with pytest.raises(InvalidRequest, match="before"):
         await ems.orders.history(aware, aware)
     with pytest.raises(InvalidRequest, match="NewOrder"):
-        await ems.orders.place({"exchange_id": ACCOUNT})  # type: ignore[arg-type]
+        await ems.orders.place({"exchange_id": ACCOUNT})  # type: ignore[arg-type]  # what is tested
     with pytest.raises(InvalidRequest, match="Account"):
-        await ems.accounts.save({"exchange_id": ACCOUNT})  # type: ignore[arg-type]
+        await ems.accounts.save({"exchange_id": ACCOUNT})  # type: ignore[arg-type]  # what is tested
     with pytest.raises(InvalidRequest, match="both"):
         await ems.orders.cancel(exchange_id=ACCOUNT, client_order_id="a", exchange_order_id="b")
     with pytest.raises(InvalidRequest, match="neither"):
@@ -385,7 +385,7 @@ def test_settings_out_of_range(changes: Any) -> None:
 def test_transports_of_this_release() -> None:
     for make in (EMSClient, EMSClient.self_hosted):
         with pytest.raises(ConfigurationError, match="transport"):
-            make("http://127.0.0.1", transport="carrier-pigeon")  # type: ignore[arg-type]
+            make("http://127.0.0.1", transport="carrier-pigeon")  # type: ignore[arg-type]  # what is tested
 
 
 async def test_a_self_hosted_server_needs_no_key_and_has_no_management_api() -> None:

@@ -112,7 +112,7 @@ async def test_no_secret_when_the_line_is_cut_or_nobody_answers(caplog: pytest.L
     caplog.set_level(logging.DEBUG)
     texts = []
     for reply in (Reply(end="fin"), Reply(end="reset"), Reply(b"HTTP/1.1 200 OK\r\nbroken", "fin"), Reply(b"x")):
-        async with ScriptedServer(lambda seen, reply=reply: reply) as server:  # type: ignore[misc]
+        async with ScriptedServer(lambda seen, reply=reply: reply) as server:  # type: ignore[misc]  # a default of a lambda
             settings = Settings(late_answer=0.1, close_wait=0.1, open_within=0.3)
             for make in (_management_client, _site_client):
                 try:

@@ -151,5 +151,5 @@ async def served(
     """A scripted server as the one site of an open client."""
     async with ScriptedServer(script) as server:
         quick = {"late_answer": 0.5, "close_wait": 0.5, "probe_interval": 60, "probe_interval_others": 60}
-        async with EMSClient.self_hosted(server.url, settings=Settings(**(quick | settings))) as ems:  # type: ignore[arg-type]
+        async with EMSClient.self_hosted(server.url, settings=Settings(**(quick | settings))) as ems:  # type: ignore[arg-type]  # numbers of every setting
             yield server, ems

@@ -278,9 +278,7 @@ class ExecutionReport(Answer, frozen=True, kw_only=True, gc=False):
 def _exactly_one(request: msgspec.Struct, first: str, second: str) -> None:
     given = [name for name in (first, second) if getattr(request, name) is not None]
     if len(given) != 1:
-        raise InvalidRequest(
-            f"give exactly one of {first} and {second}, got {'both' if given else 'neither'} (protocol C-32)"
-        )
+        raise InvalidRequest(f"give exactly one of {first} and {second}, got {'both' if given else 'neither'}")
     check_id(given[0], getattr(request, given[0]))
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from .. import operations
-from ..errors import InvalidRequest
+from ..errors import OrderUnknown
 from ..ledger import UnresolvedOrder
 from ..models.history import OrderHistory
 from ..models.orders import CancelAll, CancelOrder, ExecutionReport, NewOrder
@@ -176,7 +176,7 @@ def _accepted(outcome: Outcome) -> Accepted:
 
 
 def _report(outcome: Outcome) -> ExecutionReport:
-    report = _accepted(outcome).report
-    if report is None:
-        raise InvalidRequest("the service accepted the request without a report")
-    return report
+    accepted = _accepted(outcome)
+    if accepted.report is None:
+        raise OrderUnknown("accepted without a report", outcome=accepted)
+    return accepted.report

@@ -6,14 +6,22 @@ from time import monotonic
 from typing import Any, Final
 
 from .. import operations
-from ..errors import AuthenticationFailed, ConfigurationError, EMSError, NoSites
+from ..errors import (
+    AnswerError,
+    AuthenticationFailed,
+    ConfigurationError,
+    EMSError,
+    NoSites,
+    RateLimited,
+    TransportError,
+)
 from ..models.cloud import Endpoint
 from ..operations import Request
 from ..settings import GLOBAL_URL, MANAGEMENT_URL, Settings
 from .directory import EMPTY, Directory, build, single
 from .urls import check_base_url, may_name
 
-__all__ = ["Discovery"]
+__all__ = ["Discovery", "no_table"]
 
 log: Final = logging.getLogger("coinapi_ems_async.sites")
 
@@ -60,17 +68,14 @@ class Discovery:
         """Return the table for a client that has none yet.
 
         Raises NoSites: if there is none to be had, with the reason. AuthenticationFailed: on 401 and 403.
+        ConfigurationError: if the bearer supplier fails.
         """
         try:
             return await self.load()
-        except (NoSites, AuthenticationFailed):
+        except AuthenticationFailed:
             raise
-        except EMSError as error:
-            raise NoSites(
-                f"no site table: the management API at {self._management_url} cannot be read ({error.message}); "
-                "check the URL and the network, or use EMSClient.self_hosted(url) for one known server",
-                attempts=error.attempts,
-            ) from error
+        except (AnswerError, TransportError) as error:
+            raise no_table(self._management_url, error) from error
 
     async def _build(self, endpoints: Sequence[Endpoint]) -> Directory:
         locations = await self._optional(operations.LOCATIONS)
@@ -109,6 +114,17 @@ class Discovery:
         except ConfigurationError:
             return False
         return may_name(self._management_url, url, allow_plain=self._settings.allow_plain_http)
+
+
+def no_table(management_url: str, error: EMSError) -> NoSites:
+    """Return what opening raises when the management API cannot be read."""
+    advice = "check the URL and the network, or use EMSClient.self_hosted(url) for one known server"
+    if isinstance(error, RateLimited):
+        advice = "wait as long as it says; it limits how many calls a key may make"
+    return NoSites(
+        f"no site table: the management API at {management_url} cannot be read ({error.message}); {advice}",
+        attempts=error.attempts,
+    )
 
 
 def _left_out(reason: str) -> None:

@@ -9,7 +9,7 @@ from functools import partial
 from time import monotonic
 from typing import Final
 
-from ..errors import EMSError, TransportError
+from ..errors import EMSError, RateLimited, TransportError
 from ..matrix import Kind
 from ..operations import Operation, Request
 from ..settings import Settings
@@ -150,7 +150,7 @@ class Monitor:
             except EMSError as error:
                 level = logging.INFO if isinstance(error, TransportError) else logging.WARNING
                 log.log(level, "the site table stays as it is: %s", error)
-                wait = _backoff(wait, self._settings.refresh_interval)
+                wait = max(_backoff(wait, self._settings.refresh_interval), _told_to_wait(error))
             else:
                 await self.apply(directory)
                 wait = self._settings.refresh_interval
@@ -175,6 +175,10 @@ class Monitor:
 
 def _backoff(last: float, most: float) -> float:
     return min(_RETRY_REFRESH if last >= most else 2 * last, most)
+
+
+def _told_to_wait(error: EMSError) -> float:
+    return (error.retry_after or 0.0) if isinstance(error, RateLimited) else 0.0
 
 
 def _reason(attempt: Attempt, settled: bool) -> str:

@@ -83,9 +83,11 @@ def check_base_url(url: str, *, allow_plain: bool) -> str:
 def may_name(management_url: str, site_url: str, *, allow_plain: bool) -> bool:
     """Whether discovery at `management_url` may send the key to `site_url`, both normalised.
 
-    Over TLS it may name https hosts; over plain loopback, which proves nothing about who answers, loopback
-    hosts only.
+    Over TLS it may name https hosts. Plain http proves nothing about who answers: on loopback it may name
+    loopback hosts only, elsewhere its own host, and others only with `allow_plain`.
     """
-    if management_url.startswith("http://") and is_loopback(management_url):
+    if management_url.startswith("https://"):
+        return site_url.startswith("https://") or allow_plain
+    if is_loopback(management_url):
         return is_loopback(site_url)
-    return site_url.startswith("https://") or allow_plain
+    return allow_plain or urlsplit(management_url).hostname == urlsplit(site_url).hostname

@@ -244,13 +244,22 @@ class AiohttpPool(Pool):
     async def _body(self, response: aiohttp.ClientResponse) -> bytes:
         parts: list[bytes] = []
         size = 0
-        while part := await response.content.read(_CHUNK):
+        while part := await self._part(response.content):
             parts.append(part)
             size += len(part)
             if size > self._settings.max_body:
                 response.close()
                 raise TransportFailure(Row.MALFORMED, f"the answer is larger than {self._settings.max_body} bytes")
         return b"".join(parts)
+
+    async def _part(self, content: aiohttp.StreamReader) -> bytes:
+        if content.is_eof():  # the usual case: all of it is here, and no time-out is paid for
+            return await content.read(_CHUNK)
+        try:
+            async with asyncio.timeout(self._settings.stall_timeout):
+                return await content.read(_CHUNK)
+        except TimeoutError:
+            raise TransportFailure(Row.CUT_ANSWER, "the answer stopped arriving") from None
 
     async def drain(self) -> None:
         """Wait until nothing is under way."""

@@ -137,19 +137,19 @@ def test_what_is_no_text_is_not_written_as_text() -> None:
 
 
 BAD: dict[str, Any] = {
-    "new_order": lambda: operations.new_order({"exchange_id": "K"}),  # type: ignore[arg-type]
+    "new_order": lambda: operations.new_order({"exchange_id": "K"}),  # type: ignore[arg-type]  # what is tested
     "order_status": lambda: operations.order_status(""),
-    "order_status.none": lambda: operations.order_status(None),  # type: ignore[arg-type]
+    "order_status.none": lambda: operations.order_status(None),  # type: ignore[arg-type]  # what is tested
     "order_status.exchange": lambda: operations.order_status("a", exchange_id=""),
     "of_exchange": lambda: operations.of_exchange(operations.BALANCES, ""),
     "filtered": lambda: operations.filtered(operations.ENDPOINTS, ["K", ""]),
     "filtered.text": lambda: operations.filtered(operations.ENDPOINTS, ".."),
     "account_delete": lambda: operations.account_delete("a\r\nb"),
-    "account_save": lambda: operations.account_save({"exchange_id": "K"}),  # type: ignore[arg-type]
+    "account_save": lambda: operations.account_save({"exchange_id": "K"}),  # type: ignore[arg-type]  # what is tested
     "history.naive": lambda: operations.orders_history(datetime(2024, 1, 1), START),  # noqa: DTZ001
     "history.empty": lambda: operations.orders_history(START, START),
     "history.backwards": lambda: operations.orders_history(START, START - timedelta(1)),
-    "history.text": lambda: operations.orders_history("2024-01-01", START),  # type: ignore[arg-type]
+    "history.text": lambda: operations.orders_history("2024-01-01", START),  # type: ignore[arg-type]  # what is tested
 }
 
 

@@ -243,11 +243,15 @@ async def test_c27_reads_wait_and_orders_do_not_come_again(sim: Simulator, ems: 
 
 
 async def test_c27_on_the_managed_cloud_api(sim: Simulator, ems: EMSClient) -> None:
-    sim.inject(Injection(operation="accounts_get", status=429, headers={"Retry-After": "7"}, body=b""))
+    sim.inject(Injection(operation="accounts_get", status=429, headers={"Retry-After": "0"}, body=b""))
+    assert await ems.accounts.list()
+    sim.inject(Injection(operation="accounts_get", status=429, headers={"Retry-After": "70"}, body=b""))
     with pytest.raises(RateLimited) as caught:
         await ems.accounts.list()
-    assert caught.value.status == 429
-    assert caught.value.retry_after == 7
+    assert (caught.value.status, caught.value.retry_after) == (429, 70)
+    sim.inject(Injection(operation="account_save", status=429, headers={"Retry-After": "0"}, body=b""))
+    with pytest.raises(RateLimited):  # a change is sent once
+        await ems.accounts.save(Account(exchange_id=ACCOUNT, parameters=LOGIN))
 
 
 def test_c27_retry_after_is_never_negative() -> None:

@@ -169,6 +169,16 @@ async def test_a_management_api_that_fails_raises_after_three_tries() -> None:
         assert isinstance(caught.value.__cause__, ServerFailed)
 
 
+async def test_a_management_api_that_limits_calls_is_waited_for_or_told() -> None:
+    async with Simulator(sites={EAST: 0.0}, pace=INSTANT) as sim:
+        sim.inject(Injection(operation="endpoints", status=429, headers={"Retry-After": "0"}))
+        async with client(sim) as ems:
+            assert len(ems.sites) == 1
+        sim.inject(Injection(operation="endpoints", status=429, headers={"Retry-After": "600"}))
+        with pytest.raises(NoSites, match="limits how many calls"):
+            await client(sim).open()
+
+
 async def test_a_management_api_that_recovers_is_waited_for() -> None:
     async with Simulator(sites={EAST: 0.0}, pace=INSTANT) as sim:
         sim.inject(Injection(operation="endpoints", status=503, times=2))

@@ -48,7 +48,7 @@ def test_a_base_url_has_one_spelling(url: str, expected: str) -> None:
 )
 def test_a_malformed_url_is_refused_without_telling_its_secrets(url: object) -> None:
     with pytest.raises(ConfigurationError) as caught:
-        normalise(url)  # type: ignore[arg-type]
+        normalise(url)  # type: ignore[arg-type]  # what is tested
     assert "secret" not in str(caught.value)
 
 
@@ -83,6 +83,11 @@ def test_discovery_over_plain_loopback_names_loopback_only() -> None:
     home = "http://127.0.0.1:5000"
     assert may_name(home, "http://127.0.0.1:6000", allow_plain=True)
     assert not may_name(home, "https://host.example", allow_plain=True)
+    near = "http://10.0.0.5"
+    assert may_name(near, "http://10.0.0.5:8080", allow_plain=False)
+    assert not may_name(near, "https://host.example", allow_plain=False)
+    assert not may_name(near, "http://10.0.0.6", allow_plain=False)
+    assert may_name(near, "https://host.example", allow_plain=True)
     far = "https://management.example"
     assert may_name(far, "https://host.example", allow_plain=False)
     assert not may_name(far, "http://10.0.0.5", allow_plain=False)

@@ -170,6 +170,15 @@ async def test_an_answer_that_never_ends_is_not_read_for_ever() -> None:
         assert len(server.seen) == 1
 
 
+async def test_an_answer_that_stops_arriving_is_given_up_before_the_deadline() -> None:
+    reply = Reply(b"HTTP/1.1 200 OK\r\n" + LENGTH + b"\r\n" + ORDER[:10], "hang")
+    async with served(lambda seen: reply, stall_timeout=0.1) as (_, ems):
+        async with asyncio.timeout(5):
+            outcome = await ems.orders.submit(an_order(client_order_id="id-1"))
+        assert isinstance(outcome, Unknown)
+        assert "stopped arriving" in outcome.message
+
+
 async def test_a_redirect_is_never_followed() -> None:
     async with served(lambda seen: answer(b"", 307, "Location: http://127.0.0.1:1/stolen")) as (server, ems):
         outcome = await ems.orders.submit(an_order())
