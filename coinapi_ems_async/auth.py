@@ -10,6 +10,7 @@
 Each takes `bearer`, a supplier of a token that then travels beside it as `Authorization: Bearer`.
 """
 
+import asyncio
 import inspect
 import os
 import re
@@ -76,16 +77,21 @@ class Auth(msgspec.Struct, frozen=True, kw_only=True):
         """Return what calls of EMS sites carry."""
         return self.management(key)
 
-    async def token(self) -> str | None:
-        """Return the bearer token, None without supplier.
+    async def token(self, within: float) -> str | None:
+        """Return the bearer token, None without supplier; waits so many seconds for an awaitable one.
 
-        Raises ConfigurationError: if the supplier fails, or returns something a header cannot carry.
+        Raises ConfigurationError: if the supplier fails, takes longer, or returns something a header cannot
+        carry.
         """
         if self.bearer is None:
             return None
         try:
             given = self.bearer()
-            token = await given if inspect.isawaitable(given) else given
+            if inspect.isawaitable(given):
+                async with asyncio.timeout(within):
+                    token = await given
+            else:
+                token = given
         except Exception as error:
             raise ConfigurationError(f"the bearer supplier failed: {type(error).__name__}") from error
         if not isinstance(token, str) or not _VISIBLE.fullmatch(token):
@@ -138,8 +144,10 @@ def find_api_key(given: str | None) -> str:
 
     Raises ConfigurationError: if there is none, or it holds blanks, line ends or other than visible ASCII.
     """
+    if given is not None and not isinstance(given, str):
+        raise ConfigurationError(f"the API key must be text, got {type(given).__name__}")
     key = given if given is not None else os.environ.get(API_KEY_VARIABLE, "")
-    if not isinstance(key, str) or not key:
+    if not key:
         raise ConfigurationError(
             f'no API key: pass EMSClient(api_key="...") or set the environment variable {API_KEY_VARIABLE}'
         )

@@ -208,4 +208,4 @@ def _is_status_miss(call: Call, one: Try) -> bool:
 
 def _not_found(answered: list[Try]) -> str:
     asked = ", ".join(dict.fromkeys(one.entry.site.id for one in answered))
-    return f"not known at {asked}, which proves nothing: it may be on its way, or known elsewhere"
+    return f"not known there: asked {asked}, which proves nothing: it may be on its way, or known elsewhere"

@@ -1,11 +1,13 @@
 """The client: opens, closes, and hands out the groups of calls."""
 
 import asyncio
+import os
 import ssl
-from collections.abc import Mapping
+import warnings
+from collections.abc import Callable, Mapping
 from time import monotonic
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
 import msgspec
 
@@ -23,7 +25,7 @@ from .resources.locations import Locations
 from .resources.orders import Orders
 from .resources.positions import Positions
 from .session import Session, SessionConfig
-from .settings import MANAGEMENT_URL, Settings
+from .settings import MANAGEMENT_URL, MANAGEMENT_VARIABLE, Settings
 from .sites.roster import SiteView
 from .sites.selector import CostFunction, network_cost
 from .sites.urls import check_base_url
@@ -32,6 +34,9 @@ if TYPE_CHECKING:
     import aiohttp
 
 __all__ = ["ClientHealth", "EMSClient"]
+
+
+_T = TypeVar("_T")
 
 
 class ClientHealth(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,11 +56,12 @@ class ClientHealth(msgspec.Struct, frozen=True, kw_only=True):
 class EMSClient:
     """Client of the CoinAPI EMS, for one event loop: `async with EMSClient() as ems`.
 
-    api_key: else that of $COINAPI_API_KEY. management_url: of the Managed Cloud API; https, unless it is this
-    machine or a private address. auth: how the key is shown, see `auth`; the header by default. settings:
-    every other number and switch. ssl_context: your own, verifying; a client certificate is added to it where
-    one is used. management_session: your own aiohttp session for the Managed Cloud API; it is watched so that
-    it sends no change twice, and stays open. cost: which site is nearest, seconds; the round trip by default.
+    api_key: else that of $COINAPI_API_KEY. management_url: of the Managed Cloud API, else that of
+    $COINAPI_EMS_MANAGEMENT_URL, else production's; https, unless it is this machine or a private address.
+    auth: how the key is shown, see `auth`; the header by default. settings: every other number and switch.
+    ssl_context: your own, verifying; a client certificate is added to it where one is used.
+    management_session: your own aiohttp session for the Managed Cloud API; it is watched so that it sends no
+    change twice, and stays open. cost: which site is nearest, seconds; the round trip by default.
 
     Raises ConfigurationError: if there is no key, or a URL or a setting is wrong.
     """
@@ -64,7 +70,7 @@ class EMSClient:
         self,
         api_key: str | None = None,
         *,
-        management_url: str = MANAGEMENT_URL,
+        management_url: str | None = None,
         transport: Literal["aiohttp"] = "aiohttp",
         auth: Auth | None = None,
         settings: Settings | None = None,
@@ -74,18 +80,17 @@ class EMSClient:
     ) -> None:
         if transport != "aiohttp":
             raise ConfigurationError(f"transport must be 'aiohttp', got {transport!r}")
-        self.settings = settings if settings is not None else Settings()
-        auth = auth if auth is not None else ApiKeyHeader()
-        if not isinstance(auth, Auth):
-            raise ConfigurationError(f"auth must be one of the ways in coinapi_ems_async.auth, got {auth!r}")
+        self.settings = _checked(Settings, settings, Settings)
+        auth = _checked(Auth, auth, ApiKeyHeader)
+        url = management_url or os.environ.get(MANAGEMENT_VARIABLE) or MANAGEMENT_URL
         self._set_up(
             SessionConfig(
                 key="" if isinstance(auth, NoAuth) else find_api_key(api_key),
                 auth=auth,
                 settings=self.settings,
-                management_url=check_base_url(management_url, allow_plain=self.settings.allow_plain_http),
+                management_url=check_base_url(url, allow_plain=self.settings.allow_plain_http),
                 site_url=None,
-                tls=ssl_context,
+                tls=_checked_context(ssl_context),
                 management_session=management_session,
                 cost=cost,
             )
@@ -96,7 +101,7 @@ class EMSClient:
         cls,
         api_key: str | None = None,
         *,
-        management_url: str = MANAGEMENT_URL,
+        management_url: str | None = None,
         auth: Auth | None = None,
         settings: Settings | None = None,
         ssl_context: ssl.SSLContext | None = None,
@@ -138,8 +143,8 @@ class EMSClient:
         if transport != "aiohttp":
             raise ConfigurationError(f"transport must be 'aiohttp', got {transport!r}")
         client = cls.__new__(cls)
-        client.settings = settings if settings is not None else Settings()
-        auth = auth if auth is not None else NoAuth()
+        client.settings = _checked(Settings, settings, Settings)
+        auth = _checked(Auth, auth, NoAuth)
         client._set_up(
             SessionConfig(
                 key="" if isinstance(auth, NoAuth) else find_api_key(api_key),
@@ -147,7 +152,7 @@ class EMSClient:
                 settings=client.settings,
                 management_url=None,
                 site_url=check_base_url(url, allow_plain=client.settings.allow_plain_http),
-                tls=ssl_context,
+                tls=_checked_context(ssl_context),
                 management_session=None,
                 cost=network_cost,
             )
@@ -169,6 +174,15 @@ class EMSClient:
         self.locations = Locations(self)
         self.endpoints = Endpoints(self)
         self.certificate = Certificate(self)
+
+    def __del__(self) -> None:
+        if getattr(self, "_is_open", False):
+            warnings.warn(
+                f"{self!r} was never closed: use `async with EMSClient(...) as ems`, or await ems.aclose()",
+                ResourceWarning,
+                source=self,
+                stacklevel=1,
+            )
 
     def __repr__(self) -> str:
         state = "open" if self._is_open else "closed" if self._is_closed else "new"
@@ -192,6 +206,8 @@ class EMSClient:
         self._session = session = Session(self._config, self.ledger)
         try:
             await session.open()
+            if self._session is not session:
+                raise UsageError("this client was closed while it opened; make a new one")
         except BaseException:
             await self._shut(session)
             raise
@@ -218,11 +234,15 @@ class EMSClient:
         self._session = None
         closing = asyncio.get_running_loop().create_task(session.aclose(), name="coinapi-ems: closing")
         with anyio.CancelScope(shield=True):
-            try:
-                await asyncio.shield(closing)
-            except asyncio.CancelledError:
-                await asyncio.wait({closing})
-                raise
+            cancelled: asyncio.CancelledError | None = None
+            while not closing.done():
+                try:
+                    await asyncio.wait({closing})
+                except asyncio.CancelledError as error:
+                    cancelled = error
+        if cancelled is not None:
+            raise cancelled
+        await closing
 
     async def __aenter__(self) -> Self:
         await self.open()
@@ -279,7 +299,7 @@ class EMSClient:
         return self._session.roster.views() if self._session is not None else []
 
     def health(self) -> ClientHealth:
-        """Return the client's state; never raises."""
+        """Return the client's state."""
         session = self._session
         if session is None:
             return ClientHealth(is_open=False, sites=[], unresolved=len(self.ledger.unresolved))
@@ -304,3 +324,18 @@ class EMSClient:
         if session.discovery is None:
             raise UsageError("this client reads no site table")
         await session.monitor.apply(await session.discovery.load())
+
+
+def _checked(kind: type[_T], given: _T | None, default: Callable[[], _T]) -> _T:
+    if given is None:
+        return default()
+    if not isinstance(given, kind):
+        name = kind.__name__
+        raise ConfigurationError(f"{name.lower()} must be a {name} of coinapi_ems_async, got {given!r}")
+    return given
+
+
+def _checked_context(given: ssl.SSLContext | None) -> ssl.SSLContext | None:
+    if given is not None and not isinstance(given, ssl.SSLContext):
+        raise ConfigurationError(f"ssl_context must be an ssl.SSLContext that verifies, got {given!r}")
+    return given

@@ -46,7 +46,7 @@ class Dispatcher:
         self._budget = RetryBudget()
         self._random = random.Random()  # noqa: S311  # spreads load, protects nothing
         self._listening: set[Attempt] = set()
-        self._orphans: dict[Attempt, tuple[Call, SiteEntry, asyncio.TimerHandle]] = {}
+        self._orphans: dict[Attempt, tuple[Call, SiteEntry, Lease, asyncio.TimerHandle]] = {}
         self._settled = asyncio.Event()
         self._closing = False
 
@@ -60,15 +60,15 @@ class Dispatcher:
     ) -> Outcome:
         """Send a new order and return its outcome.
 
-        An id that is in flight or unresolved is refused unless `allow_duplicate_id`.
+        An id that is in flight, unresolved, or was taken before is refused unless `allow_duplicate_id`.
         Raises ConfigurationError: if the bearer supplier fails; nothing was sent then.
         """
         name = request.client_order_id or ""
-        if self._ledger.is_busy(name) and not allow_duplicate_id:
+        if self._ledger.is_spent(name) and not allow_duplicate_id:
             return NotSent(
                 client_order_id=name,
                 reason=NotSentReason.DUPLICATE,
-                message="an order with this client_order_id is in flight or unresolved; read its status first",
+                message=f"{name} is in flight, unresolved, or was taken before: a new order needs a new id",
             )
         self._ledger.begin(name)
         try:
@@ -77,6 +77,8 @@ class Dispatcher:
                 self._ledger.doubt(
                     name, exchange_id=request.exchange_id, site=outcome.site, evidence=outcome.evidence
                 )
+            elif isinstance(outcome, Accepted):
+                self._ledger.spend(name)
             return outcome
         finally:
             self._ledger.end(name)
@@ -91,6 +93,8 @@ class Dispatcher:
         outcome = self._outcome(call)
         if isinstance(outcome, Unknown) and request.kind is Kind.CANCEL_ONE:
             outcome = await self._recheck(call, outcome)
+        if isinstance(outcome, Accepted) and request.kind is Kind.CANCEL_ONE:
+            self._saw(outcome.report, outcome.site)
         if isinstance(outcome, Unknown) and request.kind is not Kind.NEW_ORDER:
             log.warning("%s at site %s: outcome unknown: %s", request.kind, outcome.site, outcome.message)
         return outcome
@@ -102,7 +106,7 @@ class Dispatcher:
         await self._run(call)
         last = call.tries[-1] if call.tries else None
         if last is not None and last.row is Row.SUCCESS and last.reading is not None:
-            self._saw(last.reading.value, last.entry)
+            self._saw(last.reading.value, last.entry.site.id)
             return last.reading.value
         raise read_error(call, no_site=lambda: self._no_site(request))
 
@@ -152,8 +156,7 @@ class Dispatcher:
 
     async def _to_next(self, call: Call, one: Try) -> bool:
         """Before the commit point every site may be visited once; after it only reads go on, within bounds."""
-        capable = self._roster.directory.capable(call.request.exchange_id)
-        untried = any(site.url not in call.tried for site in capable)
+        untried = self._untried(call)
         if one.attempt.committed is None or call.kind is not Kind.READ:
             return untried
         if not self._may_repeat(call):
@@ -175,14 +178,20 @@ class Dispatcher:
             return True
         if call.request.operation is not operations.ORDER_STATUS:
             return False
+        return self._untried(call)
+
+    def _untried(self, call: Call, but: SiteEntry | None = None) -> bool:
+        """Whether the call has not been to every capable site yet."""
         capable = self._roster.directory.capable(call.request.exchange_id)
-        return any(site.url not in call.tried for site in capable)
+        return any(site.url not in call.tried and (but is None or site.url != but.site.url) for site in capable)
 
     async def _after_pause(self, call: Call, one: Try) -> bool:
         text = one.reading.retry_after if one.reading else None
         pause = retry_after_seconds(text, datetime.now(UTC))
+        pause = _DEFAULT_RETRY_AFTER if pause is None else pause
         call.again = one.entry
-        return self._may_repeat(call) and await self._pause(call, _DEFAULT_RETRY_AFTER if pause is None else pause)
+        fits = monotonic() + pause < call.until
+        return fits and self._may_repeat(call) and await self._pause(call, pause)
 
     async def _pause(self, call: Call, seconds: float) -> bool:
         """Sleep; returns at once and False if the call's time would be over."""
@@ -194,16 +203,13 @@ class Dispatcher:
     # One attempt
 
     async def _try(self, call: Call, entry: SiteEntry) -> Try:
-        attempt = Attempt(
-            call.request,
-            entry.site.id,
-            not_after=call.not_after,
-            bearer=await self._auth.token(),
-        )
+        token = await self._auth.token(call.until - monotonic())
         is_change = call.kind is not Kind.READ
         until = call.until if is_change else min(call.until, monotonic() + self._settings.read_try_timeout)
+        attempt = Attempt(call.request, entry.site.id, until=until, not_after=call.not_after, bearer=token)
+        patience = self._settings.pool_timeout if self._untried(call, but=entry) else until - monotonic()
         try:
-            lease = await entry.pool.acquire(for_order=is_change, until=until)
+            lease = await entry.pool.acquire(for_order=is_change, until=min(until, monotonic() + patience))
         except TransportFailure as failure:
             attempt.fail(failure)
             return self._concluded(call, entry, attempt)
@@ -214,7 +220,7 @@ class Dispatcher:
             attempt.on_settled = self._heard
         lease.exchange(attempt)
         try:
-            await attempt.wait(until)
+            await attempt.wait()
         except asyncio.CancelledError:
             self._left_alone(call, entry, attempt, lease)
             raise
@@ -245,7 +251,8 @@ class Dispatcher:
             reading = read_answer(call.request, answer.status, answer.headers, answer.body)
             return Try(entry, attempt, reading.row, reading.message or reading.row.value, reading)
         failure = attempt.failure or TransportFailure(Row.NO_ANSWER)
-        return Try(entry, attempt, failure.row, failure.message)
+        late = failure.row is Row.ABANDONED and call.kind is Kind.READ and monotonic() < call.until
+        return Try(entry, attempt, Row.CONNECT_TIMEOUT if late else failure.row, failure.message)
 
     # Changes whose caller is gone
 
@@ -264,7 +271,7 @@ class Dispatcher:
         """Listen to a committed change for a while, though nobody waits for it any more."""
         wait = max(0.0, call.until - monotonic()) + self._settings.late_answer
         timer = asyncio.get_running_loop().call_later(wait, lease.abort)
-        self._orphans[attempt] = (call, entry, timer)
+        self._orphans[attempt] = (call, entry, lease, timer)
         if attempt.settled:
             self._heard(attempt)
 
@@ -275,10 +282,13 @@ class Dispatcher:
         orphan = self._orphans.pop(attempt, None)
         if orphan is None:
             return
-        call, entry, timer = orphan
+        call, entry, lease, timer = orphan
         timer.cancel()
+        one = self._concluded(call, entry, attempt)
+        if one.row is Row.OUT_OF_STEP:
+            lease.discard()
         if call.kind is Kind.NEW_ORDER:
-            self._ledger.settle(settled_as(call, self._concluded(call, entry, attempt)))
+            self._ledger.settle(settled_as(call, one))
 
     async def aclose(self) -> None:
         """Refuse what is not committed yet, and wait a bounded time for the answers to what is."""
@@ -319,6 +329,7 @@ class Dispatcher:
                 report=report,
             )
         second = Call(call.request, started=call.started, timeout=call.until - call.started)
+        second.spent = call.spent  # what may be done once may be done once over both
         await self._run(second)
         call.tries += second.tries
         again = self._outcome(second)
@@ -337,9 +348,9 @@ class Dispatcher:
             f"no known site serves {request.exchange_id or 'anything'}; served are: {', '.join(served) or 'none'}"
         )
 
-    def _saw(self, value: Any, entry: SiteEntry) -> None:
-        """Reports from any read may settle unresolved orders."""
+    def _saw(self, value: Any, site: str | None) -> None:
+        """Reports from any answer may settle unresolved orders."""
         if self._ledger.unresolved:
             for report in value if isinstance(value, list) else (value,):
                 if isinstance(report, ExecutionReport):
-                    self._ledger.saw(report, entry.site.id)
+                    self._ledger.saw(report, site)

@@ -5,7 +5,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from time import monotonic
 from types import MappingProxyType
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -13,6 +13,8 @@ from .models.orders import ExecutionReport
 from .outcomes import Accepted, Evidence, Outcome, Rejected, RejectedReason, Unknown
 
 __all__ = ["OrderLedger", "UnresolvedOrder"]
+
+_T = TypeVar("_T")
 
 log: Final = logging.getLogger("coinapi_ems_async.orders")
 
@@ -27,20 +29,38 @@ class UnresolvedOrder(msgspec.Struct, frozen=True, kw_only=True):
     evidence: tuple[Evidence, ...] = ()
 
 
+_LATE_OUTCOMES: Final = 1_000
+
+
 class OrderLedger:
-    """In flight, unresolved, and where orders went; the last bounded to the most recent `remembered`."""
+    """In flight, unresolved, settled late, and where orders went.
+
+    remembered: for how many orders, the most recent ones, the site is kept, and the id if the order was taken,
+    so that no retry loop sends it twice.
+    """
 
     def __init__(self, remembered: int) -> None:
         self._remembered = remembered
         self._in_flight: dict[str, int] = {}
         self._unresolved: dict[str, UnresolvedOrder] = {}
+        self._settled: OrderedDict[str, Outcome] = OrderedDict()
         self._copies: dict[str, int] = {}
         self._takers: OrderedDict[str, str] = OrderedDict()
+        self._spent: OrderedDict[str, None] = OrderedDict()
         self.unresolved: Mapping[str, UnresolvedOrder] = MappingProxyType(self._unresolved)
+        self.settled: Mapping[str, Outcome] = MappingProxyType(self._settled)
 
-    def is_busy(self, client_order_id: str) -> bool:
-        """Whether an order with this id is in flight or unresolved."""
-        return client_order_id in self._in_flight or client_order_id in self._unresolved
+    def is_spent(self, client_order_id: str) -> bool:
+        """Whether an order with this id is in flight, unresolved, or was taken before."""
+        return (
+            client_order_id in self._in_flight
+            or client_order_id in self._unresolved
+            or client_order_id in self._spent
+        )
+
+    def spend(self, client_order_id: str) -> None:
+        """Note that an order with this id was taken, or that nobody knows: it is not to be used again."""
+        _remember(self._spent, client_order_id, None, self._remembered)
 
     def begin(self, client_order_id: str) -> None:
         """Note that an order is in flight."""
@@ -56,10 +76,7 @@ class OrderLedger:
 
     def taken_by(self, client_order_id: str, url: str) -> None:
         """Remember the site that an order was committed to."""
-        self._takers[client_order_id] = url
-        self._takers.move_to_end(client_order_id)
-        while len(self._takers) > self._remembered:
-            self._takers.popitem(last=False)
+        _remember(self._takers, client_order_id, url, self._remembered)
 
     def taker(self, client_order_id: str | None) -> str | None:
         """Return the URL of the site that took the order, None if unknown."""
@@ -106,7 +123,21 @@ class OrderLedger:
 
     def _resolve(self, name: str, outcome: Outcome) -> None:
         del self._unresolved[name], self._copies[name]
+        if not isinstance(outcome, Rejected):
+            self.spend(name)
+        _remember(self._settled, name, outcome, _LATE_OUTCOMES)
         log.info("order %s at site %s is resolved: %s", name, outcome.site, type(outcome).__name__)
+
+    def forget(self, client_order_id: str) -> UnresolvedOrder:
+        """Take an order off the unresolved ones; its id stays spent.
+
+        Raises KeyError: if it is not among them.
+        """
+        order = self._unresolved.pop(client_order_id)
+        del self._copies[client_order_id]
+        self.spend(client_order_id)
+        log.info("order %s is forgotten unresolved", client_order_id)
+        return order
 
     def saw(self, report: ExecutionReport, site: str | None) -> None:
         """Take in a report from any read: it settles the unresolved orders of that id."""
@@ -121,3 +152,10 @@ class OrderLedger:
             self._resolve(name, rejected)
         else:
             self._resolve(name, Accepted(client_order_id=name, site=site, report=report))
+
+
+def _remember(memory: "OrderedDict[str, _T]", name: str, value: _T, most: int) -> None:
+    memory[name] = value
+    memory.move_to_end(name)
+    while len(memory) > most:
+        memory.popitem(last=False)

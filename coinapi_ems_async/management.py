@@ -35,16 +35,17 @@ class Management:
         self._settings = settings
         self._turn = asyncio.Lock()
 
-    async def call(self, request: Request, *, timeout: float | None = None) -> Any:
+    async def call(self, request: Request, *, timeout: float | None = None, tries: int | None = None) -> Any:
         """Return the value of a call.
 
         timeout: of each try, seconds. Reads are tried again after lost connections and server failures, with
         full jitter over 0.5 and 1 s, and after 429 when its Retry-After is 10 s at most (1 s if there is none);
-        calls that change something are sent once.
+        calls that change something are sent once. tries: how often in all.
         Raises AnswerError or TransportError: as the tree in `errors` says.
         """
         records: list[AttemptRecord] = []
-        tries = self._settings.management_tries if request.operation.method == "GET" else 1
+        if tries is None:
+            tries = self._settings.management_tries if request.operation.method == "GET" else 1
         while True:
             try:
                 return await self._once(request, timeout or self._settings.management_timeout, records)
@@ -55,9 +56,8 @@ class Management:
             await asyncio.sleep(pause)
 
     async def _once(self, request: Request, timeout: float, records: list[AttemptRecord]) -> Any:
-        async with self._turn:
-            attempt = Attempt(request, _SITE, bearer=await self._auth.token())
-            await self._carry(attempt, monotonic() + timeout)
+        token = await self._auth.token(timeout)
+        attempt = await self._in_turn(request, timeout, token)
         records.append(attempt.record())
         if attempt.answer is None:
             failure = attempt.failure or _out_of_time(attempt)
@@ -68,15 +68,31 @@ class Management:
             return reading.value
         raise _error(request, reading.row, reading.message, records, reading, answer.body)
 
-    async def _carry(self, attempt: Attempt, until: float) -> None:
+    async def _in_turn(self, request: Request, timeout: float, token: str | None) -> Attempt:
+        """Make one attempt when the calls before are done; waiting for that counts apart, and is bounded too."""
         try:
-            lease = await self._pool.acquire(for_order=False, until=until)
+            async with asyncio.timeout(timeout):
+                await self._turn.acquire()
+        except TimeoutError:
+            waiting = Attempt(request, _SITE, until=monotonic(), bearer=token)
+            waiting.fail(TransportFailure(Row.POOL_WAIT, "other calls of the management API took all the time"))
+            return waiting
+        try:
+            attempt = Attempt(request, _SITE, until=monotonic() + timeout, bearer=token)
+            await self._carry(attempt)
+            return attempt
+        finally:
+            self._turn.release()
+
+    async def _carry(self, attempt: Attempt) -> None:
+        try:
+            lease = await self._pool.acquire(for_order=False, until=attempt.until)
         except TransportFailure as failure:
             attempt.fail(failure)
             return
         lease.exchange(attempt)
         try:
-            await attempt.wait(until)
+            await attempt.wait()
         finally:
             if not attempt.settled:
                 attempt.withdraw()

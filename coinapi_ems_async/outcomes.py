@@ -117,7 +117,7 @@ class NotSentReason(StrEnum):
     """Why nothing was sent."""
 
     DUPLICATE = "duplicate"
-    """An order with this client_order_id is in flight or unresolved in this client."""
+    """An order with this client_order_id is in flight, unresolved, or was taken before, in this client."""
     NOT_ROUTABLE = "not routable"
     """No site serves the exchange account."""
     NO_CONNECTION = "no connection"

@@ -1,6 +1,7 @@
 """What exists only while a client is open: pools, the site table, the loops that keep it current."""
 
 import asyncio
+import contextlib
 import logging
 import ssl
 from collections.abc import Iterator
@@ -120,9 +121,9 @@ class Session:
         self._site_tls = await self._context(url, certificate)
         return single(SELF_HOSTED, url)
 
-    async def _call(self, request: Request) -> Any:
+    async def _call(self, request: Request, tries: int | None = None) -> Any:
         assert self.management is not None  # noqa: S101  # discovery exists only with it
-        return await self.management.call(request)
+        return await self.management.call(request, tries=tries)
 
     async def _context(self, url: str, certificate: str | None) -> ssl.SSLContext | None:
         """Build the TLS context once and off the loop: it reads files. None where nothing is encrypted."""
@@ -169,11 +170,12 @@ class Session:
 
     async def aclose(self) -> None:
         """Wait a bounded time for the answers to what was sent, then close everything."""
-        await self.dispatcher.aclose()
-        await self.supervisor.stop()
-        await self.roster.aclose()
-        if self.management is not None:
-            await self.management.aclose()
+        async with contextlib.AsyncExitStack() as last:  # each step runs whatever the others do
+            if self.management is not None:
+                last.push_async_callback(self.management.aclose)
+            last.push_async_callback(self.roster.aclose)
+            last.push_async_callback(self.supervisor.stop)
+            await self.dispatcher.aclose()
 
 
 def _read_private(path: Path) -> str:

@@ -11,6 +11,9 @@ __all__ = ["MANAGEMENT_URL", "Settings"]
 MANAGEMENT_URL: Final = "https://ems-mgmt.coinapi.io"
 """The Managed Cloud API in production (EMS guide, Managed Cloud)."""
 
+MANAGEMENT_VARIABLE: Final = "COINAPI_EMS_MANAGEMENT_URL"
+"""Environment variable that names another one, such as the simulator's."""
+
 GLOBAL_URL: Final = "https://global.ems.coinapi.net"
 """The host that serves every account of a production key (EMS guide, quick start)."""
 
@@ -51,6 +54,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Most connections to one site (MongoDB's drivers: 100, aiohttp: 100)."""
     order_share: int = 16
     """How many of them only orders and cancels may use, so that they never wait behind reads."""
+    pool_timeout: float = 0.5
+    """How long a call waits for a free connection to a site while there are others it could go to."""
     idle_timeout: float = 45.0
     """How long a connection is kept unused; common gateways close theirs after 60."""
     max_body: int = 64 * 1024 * 1024
@@ -89,6 +94,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
                 if not isinstance(value, type(field.default)):
                     kind = type(field.default).__name__
                     raise ConfigurationError(f"Settings.{field.name} must be a {kind}, got {value!r}")
+            elif isinstance(field.default, int) and type(value) is not int:
+                raise ConfigurationError(f"Settings.{field.name} must be a whole number, got {value!r}")
             elif isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e9:
                 raise ConfigurationError(f"Settings.{field.name} must be a positive number, got {value!r}")
         if self.order_share >= self.pool_size:

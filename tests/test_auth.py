@@ -176,6 +176,19 @@ async def test_a_certificate_that_cannot_be_fetched() -> None:
             ).open()
 
 
+async def test_a_bearer_supplier_that_hangs_is_not_waited_for() -> None:
+    async def supplier() -> str:
+        await asyncio.sleep(60)
+        return "never"
+
+    async with ScriptedServer(lambda seen: answer(report(seen))) as server:
+        async with EMSClient.self_hosted(server.url, auth=NoAuth(bearer=supplier)) as ems:
+            async with asyncio.timeout(5):
+                with pytest.raises(ConfigurationError, match="bearer supplier failed: TimeoutError"):
+                    await ems.orders.submit(an_order(), timeout=0.1)
+        assert server.seen == []
+
+
 async def test_a_bearer_supplier_that_fails_at_opening() -> None:
     def supplier() -> str:
         raise LookupError("the vault is sealed")

@@ -31,7 +31,7 @@ from coinapi_ems_async import (
     ValidationFailed,
 )
 from coinapi_ems_async.operations import OPERATIONS
-from coinapi_ems_async.simulator import Pace, Simulator
+from coinapi_ems_async.simulator import Injection, Pace, Simulator
 
 from .conftest import ACCOUNT, EAST, SYMBOL, an_order
 from .wire import answer, report, served
@@ -280,6 +280,45 @@ async def test_opening_cancelled_at_any_moment_leaves_nothing(sim: Simulator) ->
     assert asyncio.all_tasks() == before
 
 
+async def test_closing_while_opening(sim: Simulator) -> None:
+    before = asyncio.all_tasks()
+    ems = EMSClient(sim.api_key, management_url=sim.management_url)
+    opening = asyncio.create_task(ems.open())
+    await asyncio.sleep(0.002)
+    await ems.aclose()
+    with pytest.raises(EMSError):
+        await opening
+    assert not ems.health().is_open
+    assert asyncio.all_tasks() == before
+
+
+async def test_closing_finishes_however_often_it_is_cancelled(sim: Simulator) -> None:
+    before = asyncio.all_tasks()
+    sim.inject(Injection(operation="order_new", status=200, body=None, hang=True))
+    ems = EMSClient(sim.api_key, management_url=sim.management_url, settings=Settings(close_wait=0.2))
+    await ems.open()
+    placing = asyncio.create_task(ems.orders.submit(an_order()))
+    async with asyncio.timeout(5):
+        while not any(one.operation == "order_new" for one in sim.requests):
+            await asyncio.sleep(0.01)
+    closing = asyncio.create_task(ems.aclose())
+    for _ in range(5):
+        await asyncio.sleep(0.01)
+        closing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await closing
+    await placing
+    assert asyncio.all_tasks() == before
+
+
+async def test_a_client_that_is_never_closed_says_so(sim: Simulator) -> None:
+    ems = EMSClient(sim.api_key, management_url=sim.management_url)
+    await ems.open()
+    with pytest.warns(ResourceWarning, match="never closed"):
+        ems.__del__()
+    await ems.aclose()
+
+
 async def test_under_a_cancelled_scope_of_anyio(sim: Simulator) -> None:
     before = asyncio.all_tasks()
     with anyio.CancelScope() as scope:
@@ -365,9 +404,26 @@ def test_a_client_without_key_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -
         assert not bad or bad not in str(caught.value)
 
 
+async def test_the_management_url_from_the_environment(sim: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in sim.environment().items():
+        monkeypatch.setenv(name, value)
+    async with EMSClient() as ems:
+        assert isinstance(await ems.orders.submit(an_order()), Accepted)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [{"settings": {}}, {"auth": "header"}, {"ssl_context": False}, {"api_key": 5}, {"api_key": ""}],
+)
+def test_arguments_of_the_wrong_kind(arguments: Any) -> None:
+    with pytest.raises(ConfigurationError):
+        EMSClient(**({"api_key": "key"} | arguments))
+
+
 @pytest.mark.parametrize(
     "changes",
     [
+        {"pool_size": 2.5},
         {"order_timeout": 0},
         {"read_timeout": -1},
         {"pool_size": float("nan")},

@@ -13,6 +13,7 @@ from coinapi_ems_async import (
     DeadlineExceeded,
     EMSClient,
     ExchangeUnreachable,
+    InvalidRequest,
     NotRoutable,
     NotSent,
     NotSentReason,
@@ -246,7 +247,73 @@ async def test_an_id_in_flight_is_refused_unless_told_otherwise(sim: Simulator, 
     assert sim.executions(order.client_order_id) == 2
 
 
+async def test_a_retry_loop_of_the_users_own_sends_an_order_once(sim: Simulator, ems: EMSClient) -> None:
+    order = an_order()
+    sim.inject(Injection(operation="order_new", status=200, body=None, delay=0.3))
+    refused: list[OrderNotSent] = []
+    for _ in range(3):
+        try:
+            async with asyncio.timeout(0.2):
+                await ems.orders.place(order)
+        except TimeoutError:
+            await asyncio.sleep(0.4)  # by now the answer has settled it
+        except OrderNotSent as error:
+            refused.append(error)
+    assert len(refused) == 2
+    assert all("was taken before" in str(error) for error in refused)
+    assert sim.executions(order.client_order_id) == 1
+    assert not ems.orders.unresolved
+    assert isinstance(ems.orders.settled[order.client_order_id], Accepted)
+
+
+async def test_an_order_that_was_refused_may_be_sent_again_under_its_id(sim: Simulator, ems: EMSClient) -> None:
+    order = an_order()
+    sim.inject(Injection(operation="order_new", status=429))
+    assert isinstance(await ems.orders.submit(order), Rejected)
+    assert isinstance(await ems.orders.submit(order), Accepted)
+    again = await ems.orders.submit(order)
+    assert isinstance(again, NotSent)
+    assert again.reason is NotSentReason.DUPLICATE
+
+
+async def test_an_order_that_nobody_knows_can_be_forgotten(sim: Simulator, ems: EMSClient) -> None:
+    order = an_order()
+    sim.inject(Injection(operation="order_new", status=502, execute="never"))
+    await ems.orders.submit(order)
+    with pytest.raises(OrderNotFound):
+        await ems.orders.status(order.client_order_id)
+    assert order.client_order_id in ems.orders.unresolved
+    forgotten = ems.orders.forget(order.client_order_id)
+    assert (forgotten.site, forgotten.exchange_id) == (NEAR, ACCOUNT)
+    assert not ems.orders.unresolved
+    assert isinstance(await ems.orders.submit(order), NotSent)
+    with pytest.raises(InvalidRequest, match="not an unresolved order"):
+        ems.orders.forget(order.client_order_id)
+
+
+async def test_a_late_refusal_settles_one_of_two_copies(sim: Simulator, ems: EMSClient) -> None:
+    order = an_order()
+    sim.inject(Injection(operation="order_new", status=502, execute="before"))
+    await ems.orders.submit(order)
+    sim.inject(Injection(operation="order_new", status=400, body=REJECT, delay=0.1))
+    copy = await ems.orders.submit(order, allow_duplicate_id=True, timeout=0.05)
+    assert isinstance(copy, Unknown)
+    await asyncio.sleep(0.2)
+    assert order.client_order_id in ems.orders.unresolved  # the first copy still is
+    assert (await ems.orders.status(order.client_order_id)).is_open
+    assert not ems.orders.unresolved
+
+
 # Cancels
+
+
+async def test_the_report_of_a_cancel_settles_the_order(sim: Simulator, ems: EMSClient) -> None:
+    order = an_order()
+    sim.inject(Injection(operation="order_new", status=502, execute="before"))
+    await ems.orders.submit(order)
+    assert order.client_order_id in ems.orders.unresolved
+    await ems.orders.cancel(exchange_id=ACCOUNT, client_order_id=order.client_order_id)
+    assert not ems.orders.unresolved
 
 
 async def test_a_cancel_goes_to_the_site_that_took_the_order(sim: Simulator, ems: EMSClient) -> None:
@@ -396,6 +463,15 @@ async def test_a_read_told_to_wait_comes_back_to_the_same_site(sim: Simulator, e
     with pytest.raises(RateLimited) as caught:
         await ems.balances.get(ACCOUNT)
     assert caught.value.retry_after == 60
+
+
+async def test_reads_told_to_wait_too_long_cost_no_repetitions(sim: Simulator, ems: EMSClient) -> None:
+    sim.inject(Injection(operation="positions", status=429, headers={"Retry-After": "9" * 400}, times=None))
+    for _ in range(12):
+        with pytest.raises(RateLimited):
+            await ems.positions.get(ACCOUNT)
+    sim.inject(Injection(operation="balances", site=NEAR, status=503))
+    assert await ems.balances.get(ACCOUNT)
 
 
 async def test_an_unreachable_exchange_lets_a_read_try_one_more_site(sim: Simulator, ems: EMSClient) -> None:

@@ -19,7 +19,7 @@ from coinapi_ems_async import (
 from coinapi_ems_async.simulator import Injection, Pace, Simulator
 
 from .conftest import ACCOUNT, EAST, WEST, an_order
-from .wire import Reply, ScriptedServer
+from .wire import Reply, ScriptedServer, a_listener_that_never_accepts
 
 SENTINEL = "SENTINEL-5ca1ab1e-key"
 ACCOUNT_SECRET = "SENTINEL-5ca1ab1e-parameter"  # what is searched for
@@ -122,11 +122,14 @@ async def test_no_secret_when_the_line_is_cut_or_nobody_answers(caplog: pytest.L
                     texts.append(everything_about(error))
     async with ScriptedServer(lambda seen: Reply()) as server:
         url = server.url
-    try:
-        await _management_client(url, Settings()).open()
-    except EMSError as error:
-        texts.append(everything_about(error))
-    assert len(texts) == 9
+    with a_listener_that_never_accepts() as silent:
+        for where in (url, silent):
+            with pytest.raises(EMSError) as caught:
+                await _management_client(where, Settings(connect_timeout=0.1)).open()
+            texts.append(everything_about(caught.value))
+        async with _site_client(silent, Settings(connect_timeout=0.1, open_within=0.3)) as ems:
+            texts += [repr(await ems.orders.submit(an_order())), repr(ems.health())]
+    assert len(texts) == 12
     for text in (*texts, caplog.text):
         assert MARK not in text
 

@@ -4,8 +4,8 @@ import asyncio
 import socket
 import ssl
 import struct
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -93,6 +93,11 @@ class ScriptedServer:
             await asyncio.sleep(0)
         await self._server.wait_closed()
 
+    def write_to_all(self, data: bytes) -> None:
+        """Say something that nobody asked for on every open connection."""
+        for writer in list(self._writers):
+            writer.write(data)
+
     async def close_idle(self) -> None:
         """End every open connection with a FIN, as a server does with connections idle for too long."""
         for writer in list(self._writers):
@@ -153,3 +158,19 @@ async def served(
         quick = {"late_answer": 0.5, "close_wait": 0.5, "probe_interval": 60, "probe_interval_others": 60}
         async with EMSClient.self_hosted(server.url, settings=Settings(**(quick | settings))) as ems:  # type: ignore[arg-type]  # numbers of every setting
             yield server, ems
+
+
+@contextmanager
+def a_listener_that_never_accepts() -> Iterator[str]:
+    """Its backlog is full: connects hang, as they do behind a firewall that drops packets."""
+    with socket.socket() as listener, ExitStack() as stack:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        for _ in range(16):
+            filler = stack.enter_context(socket.socket())
+            filler.settimeout(0.1)
+            try:
+                filler.connect(listener.getsockname())
+            except TimeoutError:
+                break
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from .. import operations
-from ..errors import OrderUnknown
+from ..errors import InvalidRequest, OrderUnknown
 from ..ledger import UnresolvedOrder
 from ..models.history import OrderHistory
 from ..models.orders import CancelAll, CancelOrder, ExecutionReport, NewOrder
@@ -25,9 +25,24 @@ class Orders(Group):
     def unresolved(self) -> Mapping[str, UnresolvedOrder]:
         """Orders of unknown outcome by client_order_id, a live view.
 
-        An order leaves it when a late answer, or any report read by this client, tells what became of it.
+        An order leaves it for `settled` when a late answer, or any report read by this client, tells what became
+        of it. One that no site ever knows stays until `forget`.
         """
         return self._core.ledger.unresolved
+
+    @property
+    def settled(self) -> Mapping[str, Outcome]:
+        """What became of orders that were unresolved, by client_order_id, a live view of the latest 1,000."""
+        return self._core.ledger.settled
+
+    def forget(self, client_order_id: str) -> UnresolvedOrder:
+        """Take an order off `unresolved`, after you have looked at the exchange yourself; its id stays refused.
+
+        Raises InvalidRequest: if it is not unresolved.
+        """
+        if client_order_id not in self._core.ledger.unresolved:
+            raise InvalidRequest(f"{client_order_id!r} is not an unresolved order of this client")
+        return self._core.ledger.forget(client_order_id)
 
     async def submit(
         self,
@@ -40,7 +55,7 @@ class Orders(Group):
         """Send a new order and return how that ended (EMS REST, Send new order).
 
         not_after: aware datetime; an order that could only leave later is NotSent.
-        allow_duplicate_id: send although an order with this id is in flight or unresolved in this client.
+        allow_duplicate_id: send although an order with this id is in flight, unresolved, or was taken before.
         Raises InvalidRequest: if the order or an argument is malformed. UsageError: if the client is not open.
         """
         dispatcher = self._core.dispatcher

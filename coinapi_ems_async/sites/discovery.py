@@ -34,7 +34,7 @@ class Discovery:
 
     def __init__(
         self,
-        call: Callable[[Request], Awaitable[Any]],
+        call: Callable[[Request, int | None], Awaitable[Any]],
         management_url: str,
         settings: Settings,
     ) -> None:
@@ -53,7 +53,7 @@ class Discovery:
         if it cannot be read.
         """
         try:
-            endpoints = await self._call(operations.plain_read(operations.ENDPOINTS))
+            endpoints = await self._call(operations.plain_read(operations.ENDPOINTS), None)
             if endpoints:
                 directory = await self._build(endpoints)
             else:
@@ -91,8 +91,9 @@ class Discovery:
         return directory
 
     async def _optional(self, operation: operations.Operation) -> Sequence[Any]:
+        """Try once: a client should not open late for want of names."""
         try:
-            rows: Sequence[Any] = await self._call(operations.plain_read(operation))
+            rows: Sequence[Any] = await self._call(operations.plain_read(operation), 1)
         except EMSError as error:
             log.info("going on without %s: %s", operation.name, error)
             return ()

@@ -71,9 +71,12 @@ class Monitor:
 
     async def _rest(self, entry: SiteEntry) -> None:
         interval = self._interval(entry) * self._random.uniform(0.9, 1.1)
+        begun = monotonic()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(interval):
                 await entry.wake.wait()
+        # However many calls fail at a site, they do not make more probes than it would get as the best one.
+        await asyncio.sleep(max(0.0, min(interval, self._settings.probe_interval) - (monotonic() - begun)))
         entry.wake.clear()
 
     def _interval(self, entry: SiteEntry) -> float:
@@ -93,13 +96,12 @@ class Monitor:
         The sample runs from the request's first byte to the response's head; on a new connection it is
         discarded (slow start) unless `fresh_counts`.
         """
-        until = monotonic() + self._timeout(entry)
-        attempt = Attempt(self._probe, entry.site.id)
+        attempt = Attempt(self._probe, entry.site.id, until=monotonic() + self._timeout(entry))
         try:
-            lease = await entry.probe_pool.acquire(for_order=False, until=until)
+            lease = await entry.probe_pool.acquire(for_order=False, until=attempt.until)
             lease.exchange(attempt)
             try:
-                settled = await attempt.wait(until)
+                settled = await attempt.wait()
             finally:
                 if not attempt.settled:
                     attempt.withdraw()
@@ -150,13 +152,15 @@ class Monitor:
             except EMSError as error:
                 level = logging.INFO if isinstance(error, TransportError) else logging.WARNING
                 log.log(level, "the site table stays as it is: %s", error)
-                wait = max(_backoff(wait, self._settings.refresh_interval), _told_to_wait(error))
+                most = self._settings.refresh_interval
+                wait = min(max(_backoff(wait, most), _told_to_wait(error)), most)
             else:
                 await self.apply(directory)
                 wait = self._settings.refresh_interval
 
     async def apply(self, directory: Directory) -> None:
         """Take over a new site table: watch what came, forget what went."""
+        left_before = set(self._roster.leaving)
         changes = self._roster.apply(directory)
         for site in changes.added:
             log.info("site %s (%s) added", site.id, site.url)
@@ -165,8 +169,8 @@ class Monitor:
             log.info("site %s (%s) removed", site.id, site.url)
             await self.forget(site.url)
         for entry in self._roster.leaving:
-            if entry.site in changes.removed:
-                self._supervisor.start(f"leaving {entry.site.url}", partial(self._leave, entry))
+            if entry not in left_before:
+                self._supervisor.start(f"leaving {entry.site.url} {id(entry)}", partial(self._leave, entry))
 
     async def _leave(self, entry: SiteEntry) -> None:
         await entry.leave(self._settings.drain)

@@ -168,8 +168,9 @@ class Roster:
 
     async def aclose(self) -> None:
         """Close every site."""
-        for entry in (*self.entries.values(), *self.leaving):
-            await entry.aclose()
+        async with contextlib.AsyncExitStack() as last:
+            for entry in (*self.entries.values(), *self.leaving):
+                last.push_async_callback(entry.aclose)
 
     def views(self) -> list[SiteView]:
         """Return every site as users see it, best first."""

@@ -1,6 +1,7 @@
 """Base URLs of servers: one spelling each, and whither a key may travel."""
 
 import ipaddress
+import re
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -9,6 +10,7 @@ from ..errors import ConfigurationError
 __all__ = ["check_base_url", "is_loopback", "may_name", "normalise"]
 
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+_HOST: Final = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*\.?|[0-9a-f:.]*:[0-9a-f:.]*")
 
 # RFC 1918, RFC 4193 and link-local. `is_private` of the standard library also holds for ranges that are
 # merely reserved, such as documentation's, and may be routed.
@@ -32,13 +34,16 @@ def normalise(url: str) -> str:
         raise ConfigurationError(
             f"not a URL: {_shown(url)}; expected something like https://host.example"
         ) from None
-    if parts.scheme not in _DEFAULT_PORTS or not parts.hostname:
+    name = parts.hostname or ""
+    if parts.scheme not in _DEFAULT_PORTS or port == 0 or not _HOST.fullmatch(name):
         raise ConfigurationError(f"not a URL: {_shown(url)}; expected something like https://host.example")
     if "@" in parts.netloc or "?" in url or "#" in url or "\\" in url:
         raise ConfigurationError(
             f"{_shown(url)} must be a plain base URL, without user, query or fragment; the key goes into api_key="
         )
-    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    if "[" in parts.netloc and ":" not in name:
+        raise ConfigurationError(f"not a URL: {_shown(url)}; expected something like https://host.example")
+    host = f"[{name}]" if ":" in name else name
     suffix = "" if port in (None, _DEFAULT_PORTS[parts.scheme]) else f":{port}"
     return f"{parts.scheme}://{host.rstrip('.')}{suffix}{parts.path.rstrip('/')}"
 
@@ -47,7 +52,8 @@ def _shown(url: str) -> str:
     """The URL without what could be a secret in it."""
     tail = url.partition("://")[2] or url
     authority = tail.partition("/")[0].rpartition("@")[2]
-    return repr(authority.partition("?")[0][:100])
+    scheme = url.partition("://")[0] + "://" if "://" in url else ""
+    return repr(scheme[:10] + authority.partition("?")[0][:100])
 
 
 def _address(url: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

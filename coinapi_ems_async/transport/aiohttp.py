@@ -8,7 +8,9 @@ parse errors look like an answer of status 400: only a status read from a respon
 
 import asyncio
 import contextlib
+import functools
 import itertools
+import os
 import ssl
 import weakref
 from contextvars import ContextVar
@@ -17,12 +19,13 @@ from types import SimpleNamespace
 from typing import Any, Final
 
 import aiohttp
+import msgspec
 from aiohttp.client_proto import ResponseHandler
 from yarl import URL
 
 from .._version import __version__
 from ..auth import Credentials
-from ..matrix import Row
+from ..matrix import Kind, Row
 from ..settings import Settings
 from .base import Attempt, Lease, NotCommitted, Pool, TransportFailure, WireAnswer, has_pending_bytes
 
@@ -30,26 +33,56 @@ __all__ = ["AiohttpPool"]
 
 USER_AGENT: Final = f"coinapi-ems-async/{__version__}"
 _CHUNK: Final = 256 * 1024
+_CHANGES: Final = frozenset({Kind.NEW_ORDER, Kind.CANCEL_ONE, Kind.CANCEL_ALL})
 
 _attempt: ContextVar[Attempt | None] = ContextVar("attempt", default=None)
 
 
 async def _mark(_session: Any, context: SimpleNamespace, _params: Any) -> None:
     attempt = context.trace_request_ctx
-    if isinstance(attempt, Attempt):  # a session of the user's carries other requests too
-        transport = attempt.transport if attempt.reused else None
-        if attempt.committed is None and transport is not None and has_pending_bytes(transport):
-            raise NotCommitted(Row.STALE_CONNECTION)
-        attempt.mark()
+    if not isinstance(attempt, Attempt):  # a session of the user's carries other requests too
+        return
+    if attempt.committed is None and _is_spoilt(attempt):
+        raise NotCommitted(Row.STALE_CONNECTION)
+    attempt.mark()
 
+
+def _is_spoilt(attempt: Attempt) -> bool:
+    """Whether the connection has ended, or brought bytes nobody asked for: they would pass for our answer."""
+    transport = attempt.transport
+    if transport is None:  # a session of the user's
+        return False
+    if getattr(transport, "get_protocol")().should_close:  # noqa: B009  # every stream transport has one
+        return True
+    # A new TLS connection may rightly have some to read: session tickets.
+    is_settled = attempt.reused or transport.get_extra_info("sslcontext") is None
+    return is_settled and has_pending_bytes(transport)
+
+
+_TRACE: Final = aiohttp.TraceConfig()
+_TRACE.on_request_headers_sent.append(_mark)
+_TRACE.freeze()
+_watched: "weakref.WeakKeyDictionary[aiohttp.ClientSession, int]" = weakref.WeakKeyDictionary()
+"""How many of our pools use a session of the user's: it is watched once, or each would mark an attempt."""
 
 _next_number = itertools.count(1)
 
 
-def _commit_trace() -> aiohttp.TraceConfig:
-    trace = aiohttp.TraceConfig()
-    trace.on_request_headers_sent.append(_mark)
-    return trace
+class _Handler(ResponseHandler):
+    """Ends its connection at the first byte that arrives while it is kept and no answer is due.
+
+    aiohttp itself would keep a whole stray answer for the next request, and forget the first half of one.
+    """
+
+    is_due = False
+
+    def data_received(self, data: bytes) -> None:
+        """Take in bytes."""
+        if self.is_due or not data:  # without data aiohttp goes on with what it has
+            super().data_received(data)
+        elif self.transport is not None:
+            self.force_close()
+            self.transport.abort()
 
 
 class _Connector(aiohttp.TCPConnector):
@@ -57,13 +90,20 @@ class _Connector(aiohttp.TCPConnector):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        # aiohttp has no public way to name the protocol.
+        self._factory = functools.partial(_Handler, loop=asyncio.get_running_loop())  # type: ignore[assignment]  # narrower
         # By protocol: uvloop's TLS transports take no weak references.
         self._numbers: weakref.WeakKeyDictionary[ResponseHandler, int] = weakref.WeakKeyDictionary()
 
     async def connect(self, *args: Any, **kwargs: Any) -> Any:
         """Connect as aiohttp does, and note the connection on the attempt whose task this is."""
         connection = await super().connect(*args, **kwargs)
+        while (kept := connection.protocol) is not None and kept in self._numbers and kept.should_close:
+            connection.close()  # it was kept, and has received something since
+            connection = await super().connect(*args, **kwargs)
         attempt, protocol = _attempt.get(), connection.protocol
+        if isinstance(protocol, _Handler):
+            protocol.is_due = True
         if attempt is not None and protocol is not None:
             attempt.reused = protocol in self._numbers
             if not attempt.reused:
@@ -84,7 +124,6 @@ class _Lease(Lease):
         self._for_order = for_order
         self._task: asyncio.Task[None] | None = None
         self._attempt: Attempt | None = None
-        self._released = False
 
     def exchange(self, attempt: Attempt) -> None:
         """Carry the attempt in a task of its own, which outlives the caller's."""
@@ -97,7 +136,7 @@ class _Lease(Lease):
 
     def _finished(self, task: asyncio.Task[None]) -> None:
         self._pool.running.discard(task)
-        self._give_back()
+        self._pool.give_back(for_order=self._for_order)
         if self._attempt is not None and not self._attempt.settled:  # cancelled before its first step
             self._attempt.fail(TransportFailure(*_interrupted(self._attempt)))
 
@@ -111,16 +150,6 @@ class _Lease(Lease):
         transport = self._attempt.transport if self._attempt is not None else None
         if transport is not None:
             transport.abort()  # type: ignore[attr-defined]  # every stream transport has it
-
-    def release(self) -> None:
-        """Free the slot."""
-        if self._task is None:
-            self._give_back()
-
-    def _give_back(self) -> None:
-        if not self._released:
-            self._released = True
-            self._pool.give_back(for_order=self._for_order)
 
 
 class AiohttpPool(Pool):
@@ -143,13 +172,11 @@ class AiohttpPool(Pool):
         self._base_url = base_url
         self._credentials = credentials
         self._settings = settings
-        self._trace = _commit_trace()
         self._own = session is None
         if session is None:
             session = self._new_session(tls)
         else:
-            self._trace.freeze()
-            session.trace_configs.append(self._trace)
+            _watch(session)
         self._session = session
         limit = size or settings.pool_size
         self._slots = asyncio.Semaphore(limit)
@@ -164,7 +191,7 @@ class AiohttpPool(Pool):
                 keepalive_timeout=self._settings.idle_timeout,
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
-            trace_configs=[self._trace],
+            trace_configs=[_TRACE],
             headers={"User-Agent": USER_AGENT},
             trust_env=False,
         )
@@ -234,11 +261,14 @@ class AiohttpPool(Pool):
             headers=headers,
             allow_redirects=False,
             raise_for_status=False,
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._settings.connect_timeout),
+            timeout=aiohttp.ClientTimeout(total=None, connect=self._settings.connect_timeout),
             trace_request_ctx=attempt,
         ) as response:
             attempt.answering()
             body = await self._body(response)
+            _nothing_due(attempt)
+            if request.kind in _CHANGES and not _is_framed(response) and not _is_json(body):
+                raise TransportFailure(Row.CUT_ANSWER, "the answer may not be whole")
             return WireAnswer(response.status, {k.lower(): v for k, v in response.headers.items()}, body)
 
     async def _body(self, response: aiohttp.ClientResponse) -> bytes:
@@ -272,17 +302,51 @@ class AiohttpPool(Pool):
             task.cancel()
         if self.running:
             await asyncio.wait(self.running)
-        if self._own:
-            await self._session.close()
-            await _transports_closed(self._session)
-        elif self._trace in self._session.trace_configs:
-            self._session.trace_configs.remove(self._trace)
+        if not self._own:
+            _unwatch(self._session)
+            return
+        await self._session.close()
+        for _ in range(2):  # callbacks of closed transports; aiohttp does not wait for TLS ones
+            await asyncio.sleep(0)
 
 
-async def _transports_closed(session: aiohttp.ClientSession) -> None:
-    """Let the loop run the callbacks of closed transports; aiohttp's own close does not wait for TLS ones."""
-    for _ in range(2):
-        await asyncio.sleep(0)
+def _watch(session: aiohttp.ClientSession) -> None:
+    _watched[session] = _watched.get(session, 0) + 1
+    if _watched[session] == 1:
+        session.trace_configs.append(_TRACE)
+
+
+def _unwatch(session: aiohttp.ClientSession) -> None:
+    _watched[session] -= 1
+    if not _watched[session]:
+        del _watched[session]
+        session.trace_configs.remove(_TRACE)
+
+
+def _nothing_due(attempt: Attempt) -> None:
+    protocol = getattr(attempt.transport, "get_protocol", lambda: None)()
+    if isinstance(protocol, _Handler):
+        protocol.is_due = False
+
+
+def _is_framed(response: aiohttp.ClientResponse) -> bool:
+    """Whether the end of the body was told beforehand, and the body is as it was sent.
+
+    Else aiohttp takes a body for whole that a reset cut short, or a compressed one that breaks off.
+    """
+    if response.status in (204, 304):
+        return True
+    headers = response.headers
+    told = "Content-Length" in headers or "chunked" in headers.get("Transfer-Encoding", "").lower()
+    return told and "Content-Encoding" not in headers
+
+
+def _is_json(body: bytes) -> bool:
+    try:
+        msgspec.json.decode(body)
+    except (msgspec.DecodeError, RecursionError):
+        return False
+    return True
 
 
 def _interrupted(attempt: Attempt) -> tuple[Row, str]:
@@ -327,9 +391,11 @@ def _row_after(error: Exception, attempt: Attempt) -> Row:
 
 
 def _said(error: Exception) -> str:
-    """The reason without the URL, which may carry a key: aiohttp puts it into the text of some errors."""
-    if isinstance(error, aiohttp.ClientConnectorError):
-        return str(error.os_error)
+    """The reason in words of ours: the text of aiohttp's errors may hold the URL, and that the key."""
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return getattr(error.certificate_error, "verify_message", "")
     if isinstance(error, aiohttp.ClientResponseError):
-        return f"{error.message}"[:200]
-    return "" if isinstance(error, aiohttp.InvalidURL) else str(error)[:200]
+        return error.message[:200]
+    cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
+    number = cause.errno if isinstance(cause, OSError) else None
+    return os.strerror(number) if number is not None and number > 0 else ""

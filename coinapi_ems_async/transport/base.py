@@ -54,8 +54,8 @@ class NotCommitted(TransportFailure):
 class Attempt:
     """One try of a request at one site: the record that the transport fills and the caller watches.
 
-    not_after: wall-clock seconds since the epoch, or None. Times of the record are `time.monotonic`'s: that
-    is the clock of asyncio's loop, and uvloop's own is only a millisecond fine.
+    until: when the caller stops waiting. not_after: wall-clock seconds since the epoch, or None. All other
+    times are `time.monotonic`'s: that is the clock of asyncio's loop, and uvloop's own is a millisecond fine.
     """
 
     __slots__ = (
@@ -75,6 +75,7 @@ class Attempt:
         "site",
         "started",
         "transport",
+        "until",
     )
 
     def __init__(
@@ -82,11 +83,13 @@ class Attempt:
         request: Request,
         site: str,
         *,
+        until: float,
         not_after: float | None = None,
         bearer: str | None = None,
     ) -> None:
         self.request = request
         self.site = site
+        self.until = until
         self.not_after = not_after
         self.bearer = bearer
         self.started = monotonic()
@@ -123,12 +126,12 @@ class Attempt:
     def mark(self) -> None:
         """Commit: from here on the server may act. Called by transports the instant before the first byte.
 
-        Raises NotCommitted: if the caller withdrew, or `not_after` has passed. TransportFailure: if the
+        Raises NotCommitted: if the caller withdrew, or `until` or `not_after` has passed. TransportFailure: if the
         attempt is committed already, which means that the transport was about to send it twice.
         """
         if self.committed is not None:
             raise TransportFailure(Row.LOST_REUSED, "the connection ended before any answer; not sent again")
-        if self._withdrawn:
+        if self._withdrawn or monotonic() >= self.until:
             raise NotCommitted(Row.ABANDONED)
         if self.not_after is not None and time.time() >= self.not_after:
             raise NotCommitted(Row.LATE)
@@ -162,13 +165,13 @@ class Attempt:
         if self.on_settled is not None:
             self.on_settled(self)
 
-    async def wait(self, until: float) -> bool:
+    async def wait(self) -> bool:
         """Watch until it is settled or the monotonic clock reaches `until`; returns whether it is settled."""
         if self.done is not None:
             return True
         loop = asyncio.get_running_loop()
         self._waiter = waiter = loop.create_future()
-        timer = loop.call_later(until - monotonic(), _wake, waiter)
+        timer = loop.call_later(self.until - monotonic(), _wake, waiter)
         try:
             await waiter
         finally:
@@ -219,10 +222,6 @@ class Lease(ABC):
     @abstractmethod
     def discard(self) -> None:
         """End the connection after an answer that shows it to be out of step."""
-
-    @abstractmethod
-    def release(self) -> None:
-        """Give the lease back unused; does nothing once an exchange has begun."""
 
 
 class Pool(ABC):

@@ -397,7 +397,7 @@ async def test_c20_sites_come_from_endpoints(sim: Simulator, ems: EMSClient) -> 
 
 @pytest.mark.parametrize("url", [MANAGEMENT_URL, "https://mgmt.example"])
 async def test_c20_without_endpoints_only_production_goes_on_with_the_global_host(url: str) -> None:
-    async def nothing(_request: operations.Request) -> list[Any]:
+    async def nothing(_request: operations.Request, _tries: int | None) -> list[Any]:
         return []
 
     discovery = Discovery(nothing, url, Settings())

@@ -15,6 +15,8 @@ from coinapi_ems_async import (
     ExecInst,
     InvalidRequest,
     NewOrder,
+    NotSent,
+    NotSentReason,
     OrderNotFound,
     OrderStatus,
     OrderType,
@@ -406,7 +408,10 @@ async def test_u01_a_second_order_with_an_id_is_the_callers_own_decision(
 ) -> None:
     order, _ = await order_of(sim, ems)
     sim.variants = Variants(duplicates=kind)
-    assert isinstance(await ems.orders.submit(order), expected)
+    refused = await ems.orders.submit(order)
+    assert isinstance(refused, NotSent)
+    assert refused.reason is NotSentReason.DUPLICATE
+    assert isinstance(await ems.orders.submit(order, allow_duplicate_id=True), expected)
     assert sim.executions(order.client_order_id) == executions
 
 

@@ -231,6 +231,31 @@ async def test_a_site_that_leaves_the_table_finishes_what_it_has_begun() -> None
         assert (await placing).client_order_id == order.client_order_id
 
 
+async def test_a_site_may_come_and_go_and_come_again() -> None:
+    async with Simulator(sites={EAST: 0.0, WEST: 0.0}, pace=INSTANT) as sim, client(sim) as ems:
+        for _ in range(3):
+            left = [row for row in _endpoints(sim) if row["location_id"] == WEST]
+            sim.inject(Injection(operation="endpoints", status=200, body=left))
+            await ems.refresh()
+            assert [site.id for site in ems.sites] == [WEST]
+            await ems.refresh()
+            assert {site.id for site in ems.sites} == {EAST, WEST}
+        await asyncio.sleep(0.05)
+        assert ems.health().crashes == {}
+
+
+async def test_failing_calls_make_no_storm_of_probes() -> None:
+    settings = Settings(probe_interval=0.1, probe_interval_others=0.1)
+    async with Simulator(sites={EAST: 0.0}, pace=INSTANT) as sim, client(sim, settings) as ems:
+        await sim.stop_site(EAST)
+        started = asyncio.get_running_loop().time()
+        while asyncio.get_running_loop().time() - started < 0.5:
+            await ems.orders.submit(an_order())
+        await sim.start_site(EAST)
+        await until(lambda: ems.sites[0].health is Health.HEALTHY)
+        assert sum(one.operation == "probe" for one in sim.requests) < 20
+
+
 def _endpoints(sim: Simulator) -> list[dict[str, str]]:
     return [
         {"exchange_id": "KRAKEN/JOHN", "location_id": site, "endpoint_url": url}

@@ -2,12 +2,10 @@
 
 import asyncio
 import gzip
-import socket
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 
 import aiohttp
+import msgspec
 import pytest
 
 from coinapi_ems_async import (
@@ -26,7 +24,7 @@ from coinapi_ems_async import (
 from coinapi_ems_async.simulator import Pace, Simulator
 
 from ..conftest import an_order
-from ..wire import End, Reply, ScriptedServer, Seen, answer, report, served
+from ..wire import End, Reply, ScriptedServer, Seen, a_listener_that_never_accepts, answer, report, served
 
 pytestmark = pytest.mark.every_loop
 
@@ -156,7 +154,7 @@ async def test_a_whole_answer_survives_whatever_way_it_is_framed() -> None:
     ]
     async with served(lambda seen: forms.pop(0)) as (_, ems):
         while forms:
-            outcome = await ems.orders.submit(an_order(client_order_id="id-1"))
+            outcome = await ems.orders.submit(an_order(client_order_id="id-1"), allow_duplicate_id=True)
             assert isinstance(outcome, Accepted), outcome
 
 
@@ -236,22 +234,6 @@ async def test_a_caller_who_goes_away_before_the_mark_sends_nothing() -> None:
         await asyncio.sleep(0.05)
         assert server.seen == []
         assert not ems.orders.unresolved
-
-
-@contextmanager
-def a_listener_that_never_accepts() -> Iterator[str]:
-    """Its backlog is full: connects hang, as they do behind a firewall that drops packets."""
-    with socket.socket() as listener, ExitStack() as stack:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen(0)
-        for _ in range(16):
-            filler = stack.enter_context(socket.socket())
-            filler.settimeout(0.1)
-            try:
-                filler.connect(listener.getsockname())
-            except TimeoutError:
-                break
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
 
 
 async def test_the_deadline_before_a_connection_is_proof_that_nothing_was_sent() -> None:
@@ -380,3 +362,103 @@ async def test_a_refused_connection_sends_nothing() -> None:
         assert isinstance(outcome, NotSent)
         assert outcome.reason is NotSentReason.NO_CONNECTION
         assert "refused" in outcome.message
+
+
+STRAYS = {
+    "a refusal": b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n",
+    "misdirected": b"HTTP/1.1 421 Misdirected\r\nContent-Length: 0\r\n\r\n",
+    "a success": b'HTTP/1.1 200 OK\r\nContent-Length: 16\r\n\r\n{"message":"Ok"}',
+    "half an answer": b"HTTP/1.1 200 O",
+}
+
+
+@pytest.mark.parametrize("stray", STRAYS.values(), ids=STRAYS.keys())
+async def test_bytes_nobody_asked_for_are_never_an_answer(stray: bytes) -> None:
+    async with served(accept) as (server, ems):
+        assert isinstance(await ems.orders.submit(an_order()), Accepted)
+        server.write_to_all(stray)
+        await asyncio.sleep(0.05)
+        orders = [an_order() for _ in range(3)]
+        for order in orders:
+            outcome = await ems.orders.submit(order)
+            assert isinstance(outcome, Accepted), outcome
+            assert outcome.report is not None
+            assert outcome.report.client_order_id == order.client_order_id
+        assert len(server.seen) == 4
+        assert server.seen[1].connection != server.seen[0].connection
+
+
+UNFRAMED = {
+    "a refusal cut short": b'HTTP/1.1 400 Bad\r\n\r\n{"reject_reason":"EXCHANGE_RESP',
+    "no body at all": b"HTTP/1.1 200 OK\r\n\r\n",
+    "a report cut short": b"HTTP/1.1 200 OK\r\n\r\n" + ORDER[:-1],
+    "a packed body cut short": b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 5\r\n\r\n"
+    + gzip.compress(b'{"message":"Ok"}')[:5],
+}
+
+
+@pytest.mark.parametrize("end", ["fin", "reset"])
+@pytest.mark.parametrize("data", UNFRAMED.values(), ids=UNFRAMED.keys())
+async def test_a_body_that_may_not_be_whole_proves_nothing(data: bytes, end: End) -> None:
+    async with served(lambda seen: Reply(data, end)) as (_, ems):
+        assert isinstance(await ems.orders.submit(an_order(client_order_id="id-1")), Unknown)
+        assert isinstance(await ems.orders.submit_cancel_all(exchange_id="KRAKEN/JOHN"), Unknown)
+
+
+async def test_a_body_that_ends_with_the_connection_counts_if_it_is_whole() -> None:
+    async with served(lambda seen: Reply(b"HTTP/1.1 200 OK\r\n\r\n" + ORDER, "fin")) as (_, ems):
+        assert isinstance(await ems.orders.submit(an_order(client_order_id="id-1")), Accepted)
+
+
+async def test_an_expired_deadline_never_sends() -> None:
+    async with served(accept) as (server, ems):
+        assert isinstance(await ems.orders.submit(an_order()), Accepted)  # a connection is warm now
+        for _ in range(50):
+            outcome = await ems.orders.submit(an_order(), timeout=1e-7)
+            assert isinstance(outcome, NotSent)
+            assert outcome.reason is NotSentReason.DEADLINE
+        await asyncio.sleep(0.05)
+        assert len(server.seen) == 1
+
+
+async def test_a_site_whose_connections_are_all_taken_is_passed_over() -> None:
+    async with (
+        ScriptedServer(lambda seen: Reply(end="hang")) as near,
+        ScriptedServer(accept) as far,
+        ScriptedServer(lambda seen: answer(_endpoints(near.url, far.url))) as management,
+    ):
+        settings = Settings(pool_size=2, order_share=1, pool_timeout=0.1, late_answer=0.1, close_wait=0.1)
+        async with EMSClient("key", management_url=management.url, settings=settings) as ems:
+            first = next(site for site in ems.sites if site.url == near.url)
+            assert first.exchanges == ("KRAKEN/JOHN",)
+            hanging = [asyncio.create_task(ems.orders.submit(an_order(), timeout=2)) for _ in range(8)]
+            outcomes = await asyncio.gather(*hanging)
+            assert {type(one) for one in outcomes} <= {Accepted, Unknown}
+            assert sum(isinstance(one, Unknown) for one in outcomes) == len(near.seen) <= 2
+            assert len(far.seen) == 8 - len(near.seen)
+
+
+def _endpoints(*urls: str) -> bytes:
+    return msgspec.json.encode(
+        [{"exchange_id": "KRAKEN/JOHN", "location_id": "L", "endpoint_url": url} for url in urls]
+    )
+
+
+async def test_two_clients_share_a_session() -> None:
+    def script(seen: Seen) -> Reply:
+        return answer(_endpoints(url)) if seen.operation == "GET /v1/endpoints" else answer(b"[]")
+
+    async with ScriptedServer(script) as server, aiohttp.ClientSession() as session:
+        url = server.url
+        settings = Settings(open_within=0.3)
+        clients = [
+            EMSClient("key", management_url=url, management_session=session, settings=settings) for _ in range(2)
+        ]
+        async with clients[0] as one:
+            async with clients[1] as two:
+                await one.accounts.delete_all()
+                await two.accounts.delete_all()
+            await one.accounts.delete_all()
+            assert len(session.trace_configs) == 1
+        assert session.trace_configs == []
+        assert len(server.operations("DELETE /v1/accounts/all")) == 3
