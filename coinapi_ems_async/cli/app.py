@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from io import TextIOWrapper
 from typing import Annotated, Any, Final
 
 import typer
@@ -11,7 +12,7 @@ from . import accounts, bench, demo, orders, reads, simulate
 from .commands import COMMON, with_options
 from .context import Options
 from .exits import HELP, Exit
-from .output import Output
+from .output import Output, forsake_stdout
 
 __all__ = ["app", "run"]
 
@@ -56,7 +57,8 @@ def _root(
 def _build() -> None:
     signature = with_options(_root, COMMON)
     own = [one for name, one in signature.parameters.items() if name != "given"]
-    _root.__signature__ = signature.replace(parameters=own)  # type: ignore[attr-defined]
+    signature = signature.replace(parameters=own)
+    _root.__signature__ = signature  # type: ignore[attr-defined]  # inspect reads it, typeshed has it not
     _root.__annotations__ = {}
     app.callback(help=_HELP)(_root)
     for module in (demo, simulate, reads, bench):
@@ -71,8 +73,14 @@ _build()
 def run(arguments: Sequence[str] | None = None) -> Exit:
     """Run the command line; returns the exit status and never raises for wrong usage."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    if isinstance(sys.stdout, TextIOWrapper):  # help has characters that not every terminal has
+        sys.stdout.reconfigure(errors="replace")
     try:
         status = app(given, prog_name="coinapi-ems", standalone_mode=False)
+        sys.stdout.flush()
+    except (BrokenPipeError, SystemExit):  # the latter is what rich makes of the former
+        forsake_stdout()
+        return Exit.OK
     except typer.Exit as leaving:
         return Exit(leaving.exit_code)
     except (KeyboardInterrupt, typer.Abort):

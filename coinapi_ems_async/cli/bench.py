@@ -6,7 +6,6 @@ from time import perf_counter
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
 from rich.text import Text
 
 from ..client import EMSClient
@@ -19,7 +18,8 @@ from .data import outcome_data
 from .exits import Exit, Failure, exit_of_outcome
 from .order_view import unknown_advice
 from .orders import OrderOptions
-from .stats import Summary, bar, summarise
+from .sheet import Bar, Sheet
+from .stats import Summary, summarise
 from .tables import table
 
 __all__ = ["figures_table", "register"]
@@ -162,12 +162,12 @@ def _tell(run: Invocation, figures: Mapping[str, Summary], kind: str) -> None:
     run.out.show(data, figures_table(figures, kind))
 
 
-def figures_table(figures: Mapping[str, Summary], kind: str) -> Table:
+def figures_table(figures: Mapping[str, Summary], kind: str) -> Sheet:
     """Return the figures of each site with a bar of its median."""
     numbers = (kind, "p50", "p99", "max")
-    made = table("site", *numbers, "", right=numbers)
+    made = table("site", *numbers, "", right=numbers, spare=("", "max"), wrap=("",))
     most = max((one.p50 for one in figures.values()), default=0.0)
     for name, one in figures.items():
         times = (f"{value * 1000:.2f} ms" for value in (one.p50, one.p99, one.maximum))
-        made.add_row(Text(name, style="name"), str(one.calls), *times, bar(one.p50, most, 28))
+        made.add_row(Text(name, style="name"), str(one.calls), *times, Bar(one.p50, most, 28))
     return made

@@ -89,7 +89,8 @@ def command(app: typer.Typer, name: str, options: tuple[str, ...] = COMMON) -> C
             run = Invocation(mine.over(context.obj or Options()))
             raise typer.Exit(execute(run, lambda: body(run, **given)))
 
-        entry.__signature__ = with_options(body, options)  # type: ignore[attr-defined]
+        signature = with_options(body, options)
+        entry.__signature__ = signature  # type: ignore[attr-defined]  # inspect reads it, typeshed has it not
         entry.__annotations__ = {}
         app.command(name, help=_paragraphs(body))(entry)
         return body

@@ -156,8 +156,8 @@ class Invocation:
             yield ems
 
 
-def read_key(file: Path) -> str:
-    """Return the key a file holds.
+def read_key(file: Path, *, what: str = "API key") -> str:
+    """Return the key, or whatever else of one line (`what`), that a file holds.
 
     Raises Failure: if it cannot be read, or holds anything else.
     """
@@ -165,9 +165,9 @@ def read_key(file: Path) -> str:
         lines = file.expanduser().read_text().strip().splitlines()
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not text"
-        raise Failure(f"the key file {file} cannot be read: {why}.") from None
+        raise Failure(f"the {what.split()[-1]} file {file} cannot be read: {why}.") from None
     if len(lines) != 1 or not lines[0].strip():
-        raise Failure(f"the key file {file} must hold the API key on one line and nothing else.")
+        raise Failure(f"the {what.split()[-1]} file {file} must hold the {what} on one line and nothing else.")
     return lines[0].strip()
 
 

@@ -97,7 +97,7 @@ async def fill_an_order(stage: Stage) -> list[Fill]:
         "statuses": statuses(report),
     }
     data |= {"report": report, "timing": outcome.timing, "executions": 1}
-    stage.tell(data, tick(f"filled on {ACCOUNT}, accepted by {outcome.site} {_took(outcome)}, executed once"))
+    stage.tell(data, tick(f"filled, accepted by {outcome.site} {_took(outcome)}, executed once"))
     await stage.pause()
     return fills
 
@@ -285,7 +285,7 @@ def prove(stage: Stage, seconds: float) -> None:
         (f"{count} orders", "bold"),
         " sent, ",
         ("each executed exactly once", "bold good"),
-        f", none unknown. Every step checked, in {seconds:.1f} s.",
+        f", none unknown.\nEvery step checked, in {seconds:.1f} s.",
     )
     data: dict[str, Any] = {
         "orders": count,

@@ -4,14 +4,14 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Final
 
-from rich.table import Table
 from rich.text import Text
 
 from ..models.balances import BalanceData
 from ..models.orders import ExecutionReport
 from ..sites.health import Health
 from ..sites.roster import SiteView
-from .stats import Summary, bar, sparkline
+from .sheet import Bar, Sheet, Sparkline
+from .stats import Summary
 from .tables import NOTHING, amount, latency, plain, status_text, table
 
 __all__ = ["balance_changes", "latency_table", "proof_table", "ranking_table", "tick", "walk_table"]
@@ -24,9 +24,14 @@ def tick(text: str) -> Text:
     return Text.assemble(("  ✓ ", "good"), text)
 
 
-def ranking_table(sites: Sequence[SiteView], *, settled: bool = True) -> Table:
+def ranking_table(sites: Sequence[SiteView], *, settled: bool = True) -> Sheet:
     """Return the sites as ranked now, nearest first, with a bar for each round trip."""
-    made = table("", "site", "provider", "region", "round trip", "", "health", right=("round trip",))
+    made = table(
+        *("", "site", "provider", "region", "round trip", "compared", "health"),
+        right=("round trip",),
+        spare=("provider", "region", "compared"),
+        wrap=("compared",),
+    )
     most = max((site.latency or 0.0 for site in sites), default=0.0)
     for place, site in enumerate(sites):
         best = place == 0 and settled and site.health is Health.HEALTHY
@@ -37,15 +42,20 @@ def ranking_table(sites: Sequence[SiteView], *, settled: bool = True) -> Table:
             plain(site.provider),
             plain(site.region),
             latency(site.latency),
-            Text("measuring", style="faint") if site.latency is None else bar(site.latency, most, _BAR, style),
+            Text("measuring", style="faint") if site.latency is None else Bar(site.latency, most, _BAR, style),
             Text(str(site.health), style="good" if site.health is Health.HEALTHY else "warn"),
         )
     return made
 
 
-def walk_table(report: ExecutionReport) -> Table:
+def walk_table(report: ExecutionReport) -> Sheet:
     """Return an order's walk: each status with its time, the time since the first, and what was filled then."""
-    made = table("status", "time (UTC)", "since", "filled", "", right=("since", "filled"))
+    made = table(
+        *("status", "time (UTC)", "since", "filled", ""),
+        right=("since", "filled"),
+        spare=("", "since"),
+        wrap=("",),
+    )
     whole = report.amount_order or Decimal(1)
     first = report.history[0].time if report.history else None
     for step in report.history:
@@ -61,7 +71,7 @@ def walk_table(report: ExecutionReport) -> Table:
             when,
             since,
             amount(filled) if filled else NOTHING,
-            bar(float(filled), float(whole), _BAR, "good") if filled else Text(""),
+            Bar(float(filled), float(whole), _BAR, "good") if filled else Text(""),
         )
     return made
 
@@ -71,7 +81,7 @@ def _by(time: str | None, limit: str) -> bool:
     return time is not None and time <= limit
 
 
-def balance_changes(before: Mapping[str, BalanceData], after: Mapping[str, BalanceData] | None = None) -> Table:
+def balance_changes(before: Mapping[str, BalanceData], after: Mapping[str, BalanceData] | None = None) -> Sheet:
     """Return balances, or what changed between two readings with the changes in colour."""
     if after is None:
         numbers = ("balance", "available", "locked")
@@ -96,7 +106,7 @@ def _change(difference: Decimal) -> Text:
     return Text(f"{sign}{amount(difference)}", style=style)
 
 
-def proof_table(reads: Mapping[str, int], executions: int) -> Table:
+def proof_table(reads: Mapping[str, int], executions: int) -> Sheet:
     """Return what the servers say about one order: who read it, and how often it was executed."""
     made = table("server", "orders it read", "executed", right=("orders it read", "executed"))
     for site, count in reads.items():
@@ -110,10 +120,15 @@ def proof_table(reads: Mapping[str, int], executions: int) -> Table:
     return made
 
 
-def latency_table(samples: Mapping[str, Sequence[float]], figures: Mapping[str, Summary]) -> Table:
+def latency_table(samples: Mapping[str, Sequence[float]], figures: Mapping[str, Summary]) -> Sheet:
     """Return round trips of orders, site by site: figures, a bar of the median, every single one."""
     numbers = ("orders", "p50", "p99")
-    made = table("site", *numbers, "", "each order", right=numbers)
+    made = table(
+        *("site", *numbers, "", "each order"),
+        right=numbers,
+        spare=("each order", ""),
+        wrap=("", "each order"),
+    )
     most = max(one.p50 for one in figures.values())
     for site, one in figures.items():
         made.add_row(
@@ -121,7 +136,7 @@ def latency_table(samples: Mapping[str, Sequence[float]], figures: Mapping[str, 
             str(one.calls),
             f"{one.p50 * 1000:.1f} ms",
             f"{one.p99 * 1000:.1f} ms",
-            bar(one.p50, most, 15),
-            sparkline(samples[site], "faint"),
+            Bar(one.p50, most, 15),
+            Sparkline(samples[site], "faint"),
         )
     return made

@@ -103,6 +103,9 @@ _WORDS: Final = (
 _TWICE: Final = re.compile(r"\b(the [^:()]+): \1")
 """A failure and its own text, which often begins with the same words."""
 
+_MARKS: Final = re.compile(r"\s*\(protocol [A-Z]-\d+(?:(?:,| and) [A-Z]-\d+)*\)")
+"""Rows of the protocol notes: for those who read the library, not for those who use the command."""
+
 # What to do, by kind of error; the first that fits.
 _ADVICE: Final = (
     (AuthenticationFailed, "check the key in $COINAPI_API_KEY or --api-key-file, and that it is for this service"),
@@ -126,7 +129,7 @@ def sentence(error: EMSError) -> str:
         said = said.replace(theirs, ours)
     if isinstance(error, NoSites) and isinstance(error.__cause__, TransportError):
         said = said.replace("check the URL", "check --management-url")
-    said = _TWICE.sub(r"\1", said)
+    said = _TWICE.sub(r"\1", _MARKS.sub("", said))
     advice = next((advice for kind, advice in _ADVICE if isinstance(error, kind)), None)
     line = " ".join((f"{said.rstrip('.')}; {advice}" if advice else said).split())
     return line if line.endswith((".", "?")) else f"{line}."

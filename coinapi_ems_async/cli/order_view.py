@@ -9,6 +9,7 @@ from rich.text import Text
 
 from ..models.orders import ExecutionReport
 from ..outcomes import Accepted, AttemptRecord, NotSent, Outcome, Rejected, Unknown
+from .sheet import Sheet
 from .tables import amount, clock, plain, status_text, table
 
 __all__ = ["attempts_table", "outcome_view", "pairs", "report_view", "unknown_advice"]
@@ -51,9 +52,18 @@ def report_view(report: ExecutionReport) -> RenderableType:
     return Group(*parts)
 
 
-def attempts_table(attempts: Iterable[AttemptRecord]) -> Table:
+def attempts_table(attempts: Iterable[AttemptRecord]) -> Sheet:
     """Return every try of a call: where, how far it came, how it ended."""
-    made = table("attempt", "site", "came to", "ended", "time", right=("attempt", "time"))
+    made = table(
+        "attempt",
+        "site",
+        "came to",
+        "ended",
+        "time",
+        right=("attempt", "time"),
+        spare=("attempt",),
+        wrap=("ended",),
+    )
     for number, one in enumerate(attempts, 1):
         ended = f"HTTP {one.status}" if one.status is not None else short(one.failure)
         made.add_row(

@@ -63,6 +63,28 @@ class OrderOptions:
     Price = Annotated[
         str, typer.Option(metavar="NUMBER", help="Limit price, exact to the digit.", rich_help_panel=_ORDER)
     ]
+    TimeInForce = Annotated[
+        str,
+        typer.Option(
+            metavar="GTC|GTTE|GTTO|FOK|IOC",
+            help="Time in force, short or in full: until canceled; until a time, kept by the exchange (GTTE) or "
+            "by the service (GTTO); whole at once or not at all; what fills at once.",
+            rich_help_panel=_ORDER,
+        ),
+    ]
+    ExpireTime = Annotated[
+        str | None,
+        typer.Option(metavar="ISO-TIME", help="With its zone; for GTTE and GTTO.", rich_help_panel=_ORDER),
+    ]
+    ExecInst = Annotated[
+        str | None,
+        typer.Option(
+            metavar="MOC,...",
+            help="Execution instructions: MOC maker or cancel, AO auction only, IOI indication of interest, "
+            "or any in full.",
+            rich_help_panel=_ORDER,
+        ),
+    ]
 
 
 @command(group, "place")
@@ -74,28 +96,9 @@ async def place(
     price: OrderOptions.Price,
     symbol: OrderOptions.Symbol = None,
     symbol_exchange: OrderOptions.SymbolExchange = None,
-    tif: Annotated[
-        str,
-        typer.Option(
-            metavar="GTC|GTTE|GTTO|FOK|IOC",
-            help="Time in force, short or in full: until canceled; until a time, kept by the exchange (GTTE) or "
-            "by the service (GTTO); whole at once or not at all; what fills at once.",
-            rich_help_panel=_ORDER,
-        ),
-    ] = "GTC",
-    expire_time: Annotated[
-        str | None,
-        typer.Option(metavar="ISO-TIME", help="With its zone; for GTTE and GTTO.", rich_help_panel=_ORDER),
-    ] = None,
-    exec_inst: Annotated[
-        str | None,
-        typer.Option(
-            metavar="MOC,...",
-            help="Execution instructions: MOC maker or cancel, AO auction only, IOI indication of interest, "
-            "or any in full.",
-            rich_help_panel=_ORDER,
-        ),
-    ] = None,
+    tif: OrderOptions.TimeInForce = "GTC",
+    expire_time: OrderOptions.ExpireTime = None,
+    exec_inst: OrderOptions.ExecInst = None,
     client_order_id: ClientOrderId = None,
     not_after: Annotated[
         str | None,

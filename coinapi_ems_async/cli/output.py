@@ -1,5 +1,8 @@
 """What reaches the terminal: JSON or tables on stdout, one sentence on stderr; never a secret."""
 
+import contextlib
+import json
+import os
 import sys
 from collections.abc import Callable, Mapping
 from typing import IO, Any, Final, cast
@@ -12,7 +15,7 @@ from rich.theme import Theme
 from .data import as_json
 from .exits import Exit
 
-__all__ = ["THEME", "Output"]
+__all__ = ["THEME", "Output", "forsake_stdout"]
 
 THEME: Final = Theme(
     {
@@ -28,6 +31,39 @@ THEME: Final = Theme(
 _SHORTEST_SECRET: Final = 6  # a shorter one would blot out innocent text; no key is that short
 
 
+# What a terminal without Unicode shows in place of our pictures; anything else becomes a question mark.
+_PLAIN: Final = str.maketrans("▶✓─█▉▊▋▌▍▎▏▁▂▃▄▅▆▇", ">+-####--..__--===")
+
+
+def without_unicode(text: str, encoding: str) -> str:
+    """Return the text with what `encoding` lacks replaced by plainer characters."""
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        return text.translate(_PLAIN).encode(encoding, "replace").decode(encoding)
+    return text
+
+
+def forsake_stdout() -> None:
+    """Write no more: the reader of our standard output, such as `head`, is gone.
+
+    The command goes on and its exit status tells how it ended, as if nobody had left.
+    """
+    with contextlib.suppress(OSError, ValueError):  # no file behind it
+        void = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(void, sys.stdout.fileno())
+        os.close(void)
+
+
+def write_out(text: str) -> None:
+    """Write to standard output at once, whether or not anybody still reads it."""
+    try:
+        sys.stdout.write(without_unicode(text, sys.stdout.encoding or "utf-8"))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        forsake_stdout()
+
+
 class _Clean:
     """Standard output, with the secrets blotted out of what is written."""
 
@@ -38,7 +74,8 @@ class _Clean:
         return getattr(sys.stdout, name)  # the one there is now: tests replace it
 
     def write(self, text: str) -> int:
-        return sys.stdout.write(self._clean(text))
+        write_out(self._clean(text))
+        return len(text)
 
 
 class Output:
@@ -66,8 +103,12 @@ class Output:
 
     def data(self, value: Any) -> None:
         """Write one JSON document on one line."""
-        sys.stdout.write(self.clean(as_json(value)) + "\n")
-        sys.stdout.flush()
+        text = self.clean(as_json(value))
+        try:
+            text.encode(sys.stdout.encoding or "utf-8")
+        except UnicodeEncodeError:  # only inside of strings, where an escape means the same
+            text = "".join(one if one.isascii() else json.dumps(one)[1:-1] for one in text)
+        write_out(text + "\n")
 
     def show(self, value: Any, *views: RenderableType) -> None:
         """Write `value` as JSON, or the views for people."""
@@ -79,8 +120,7 @@ class Output:
 
     def line(self, text: str) -> None:
         """Write one line as it is, never wrapped: something to be pasted."""
-        sys.stdout.write(text + "\n")
-        sys.stdout.flush()
+        write_out(text + "\n")
 
     def note(self, text: str, style: str = "faint") -> None:
         """Tell people something beside the answer, on stderr."""

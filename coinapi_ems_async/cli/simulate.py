@@ -4,25 +4,24 @@ import asyncio
 import logging
 import shlex
 import signal
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import typer
-from rich.table import Table
 from rich.text import Text
 
 from .commands import LOCAL, command
 from .context import Invocation, read_key
 from .exits import Failure
+from .simulate_options import DEFAULT_SITES, AuthFail, PaceChoice, SimulateOptions, read_site, read_variants
 from .tables import table
 
 if TYPE_CHECKING:
     from ..simulator import Simulator
 
 __all__ = ["register"]
-
-_DEFAULT_SITES: Final = ("aws-us-east-1-prd=40", "aws-eu-west-1-prd=15", "aws-us-west-2-prd=5")
 
 
 def register(app: typer.Typer) -> None:
@@ -32,77 +31,88 @@ def register(app: typer.Typer) -> None:
 
 async def simulate(
     run: Invocation,
-    site: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="ID=MILLISECONDS",
-            help=f"A site and its delay there and back; may be repeated. By default {', '.join(_DEFAULT_SITES)}.",
-        ),
-    ] = None,
-    exchange: Annotated[
-        list[str] | None,
-        typer.Option(metavar="EXCHANGE", help="An exchange account every site serves; may be repeated."),
-    ] = None,
-    management_port: Annotated[
-        int, typer.Option(min=0, max=65535, help="Port of the Managed Cloud API; 0: any.")
-    ] = 0,
-    tls: Annotated[
-        bool, typer.Option("--tls", help="https everywhere, with a certificate authority of its own.")
-    ] = False,
-    api_key_file: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="The key callers must show; by default one is made up and shown."),
-    ] = None,
-    seed: Annotated[int | None, typer.Option(help="Makes the ids the exchanges give out repeatable.")] = None,
-    log: Annotated[bool, typer.Option("--log", help="Write a line on stderr for each request.")] = False,
+    site: SimulateOptions.Site = None,
+    exchange: SimulateOptions.Exchange = None,
+    management_port: SimulateOptions.ManagementPort = 0,
+    tls: SimulateOptions.Tls = False,
+    api_key_file: SimulateOptions.ApiKeyFile = None,
+    require_bearer_file: SimulateOptions.RequireBearerFile = None,
+    per_site_orders: SimulateOptions.PerSiteOrders = False,
+    down: SimulateOptions.Down = None,
+    slow: SimulateOptions.Slow = None,
+    auth_fail: SimulateOptions.AuthFail = None,
+    variant: SimulateOptions.Variant = None,
+    pace: SimulateOptions.Pace = PaceChoice.FAST,
+    seed: SimulateOptions.Seed = None,
+    log: SimulateOptions.Log = False,
 ) -> None:
     """Run a simulator of the whole service, until Ctrl-C.
 
     It serves both APIs on this machine: exchanges with order books, balances and positions, on which orders
     really fill. Paste the line it prints into another terminal, and every command, or your own program, talks
-    to the simulator.
+    to the simulator. It can be made to misbehave as the service might.
     """
-    key = None if api_key_file is None else read_key(api_key_file)
-    if key is not None:
-        run.out.hide(key)
-    simulator = await _started(
-        site or _DEFAULT_SITES, exchange, api_key=key, tls=tls, management_port=management_port, seed=seed
-    )
+    options: dict[str, Any] = {
+        "api_key": _secret(run, api_key_file, "API key"),
+        "require_bearer": _secret(run, require_bearer_file, "bearer token"),
+        "management_port": management_port,
+        "shared_orders": not per_site_orders,
+        "variants": read_variants(variant),
+        "tls": tls,
+        "seed": seed,
+    }
+    if exchange:
+        options["exchanges"] = exchange
+    simulator = _made(site or DEFAULT_SITES, pace, options)
+    _break(simulator, down or (), slow or (), auth_fail)
+    with _stopping() as stopped:
+        try:
+            await _start(simulator, management_port)
+            line = _environment(simulator.environment(), api_key_file)
+            _tell(run, simulator.management_url, simulator.site_urls, line)
+            if log:
+                logging.getLogger("coinapi_ems_async.simulator").setLevel(logging.INFO)
+            await stopped.wait()
+        finally:
+            await simulator.stop()
+
+
+def _secret(run: Invocation, file: Path | None, what: str) -> str | None:
+    if file is None:
+        return None
+    found = read_key(file, what=what)
+    run.out.hide(found)
+    return found
+
+
+def _made(sites: Sequence[str], pace: PaceChoice, options: dict[str, Any]) -> "Simulator":
+    from ..simulator import Pace, Simulator
+
+    walk = Pace.captured() if pace is PaceChoice.CAPTURED else Pace()
     try:
-        line = _environment(simulator.environment(), api_key_file)
-        _tell(run, simulator.management_url, simulator.site_urls, line)
-        await _until_stopped(log)
-    finally:
-        await simulator.stop()
-
-
-async def _started(sites: Sequence[str], accounts: Sequence[str] | None, **options: Any) -> "Simulator":
-    from ..simulator import Simulator
-
-    if accounts:
-        options["exchanges"] = accounts
-    try:
-        simulator = Simulator(sites=dict(map(_site, sites)), **options)
-        await simulator.start()
-    except ValueError as error:
+        return Simulator(sites=dict(map(read_site, sites)), pace=walk, **options)
+    except (ValueError, ImportError) as error:
         raise Failure(f"{error}.") from None
-    except OSError as error:
-        port = options["management_port"]
-        raise Failure(f"the port {port} cannot be used: {error.strerror}.") from None
-    except ImportError:
-        raise Failure('--tls needs trustme; install it with: pip install "coinapi-ems-async[simulator]"') from None
-    return simulator
 
 
-def _site(text: str) -> tuple[str, float]:
-    name, _, delay = text.rpartition("=")
+def _break(simulator: "Simulator", down: Sequence[str], slow: Sequence[str], fail: AuthFail | None) -> None:
+    served = simulator.accounts
+    for option, names, strike in (
+        ("--down", down, simulator.exchange_down),
+        ("--slow", slow, simulator.exchange_slow),
+    ):
+        for name in names:
+            if name not in served:
+                raise Failure(f"{option} {name!r} is none of the accounts that are served: {', '.join(served)}.")
+            strike(name)
+    simulator.auth_fail = None if fail is None else fail.status
+
+
+async def _start(simulator: "Simulator", port: int) -> None:
     try:
-        seconds = float(delay) / 1000
-    except ValueError:
-        seconds = -1.0
-    if not name or not 0 <= seconds < 60:
-        raise Failure(f"--site {text!r} is not of the form ID=MILLISECONDS, such as aws-eu-west-1-prd=15.")
-    return name, seconds
+        await simulator.start()
+    except OSError as error:
+        raise Failure(f"the port {port} cannot be used: {error.strerror}.") from None
 
 
 def _environment(values: dict[str, str], key_file: Path | None) -> str:
@@ -115,7 +125,7 @@ def _environment(values: dict[str, str], key_file: Path | None) -> str:
 
 def _tell(run: Invocation, management: str, sites: dict[str, str], line: str) -> None:
     data: dict[str, Any] = {"management_url": management, "sites": sites, "export": line}
-    addresses: Table = table("server", "address")
+    addresses = table("server", "address")
     addresses.add_row(Text("Managed Cloud API", style="bold"), management)
     for name, url in sites.items():
         addresses.add_row(Text(name, style="name"), url)
@@ -125,14 +135,14 @@ def _tell(run: Invocation, management: str, sites: dict[str, str], line: str) ->
         run.out.show(None, Text("\nCtrl-C ends it.", style="faint"))
 
 
-async def _until_stopped(log: bool) -> None:
+@contextmanager
+def _stopping() -> Iterator[asyncio.Event]:
+    """Lend an event that the first Ctrl-C, or a request to terminate, sets."""
     loop, stopped = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopped.set)
-    if log:
-        logging.getLogger("coinapi_ems_async.simulator").setLevel(logging.INFO)
     try:
-        await stopped.wait()
+        yield stopped
     finally:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.remove_signal_handler(number)

@@ -1,13 +1,11 @@
 """Answers as tables for people."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Final
 
-from rich import box
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from ..models.balances import Balance, Position
@@ -19,6 +17,7 @@ from ..models.numbers import number_text
 from ..models.orders import ExecutionReport
 from ..sites.health import Health
 from ..sites.roster import SiteView
+from .sheet import Sheet
 
 __all__ = [
     "accounts_table",
@@ -49,13 +48,11 @@ _STATUS: Final = {
 }
 
 
-def table(*columns: str, title: str | None = None, right: Iterable[str] = ()) -> Table:
-    """Return an empty table in the house's dress; `right`: columns of numbers."""
-    made = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", title_style="head", header_style="head")
-    numbers = set(right)
-    for column in columns:
-        made.add_column(column, justify="right" if column in numbers else "left", overflow="fold")
-    return made
+def table(
+    *columns: str, right: Collection[str] = (), spare: Sequence[str] = (), wrap: Collection[str] = ()
+) -> Sheet:
+    """Return an empty table; see Sheet for what may be told of its columns."""
+    return Sheet(columns, right=right, spare=spare, wrap=wrap)
 
 
 def amount(value: Decimal | None) -> Text:
@@ -95,10 +92,12 @@ def _side(side: Side | None) -> Text:
     return NOTHING if side is None else Text(str(side), style="good" if side is Side.BUY else "bad")
 
 
-def sites_table(sites: Sequence[SiteView]) -> Table:
+def sites_table(sites: Sequence[SiteView]) -> Sheet:
     """Return the sites as ranked, the chosen one marked."""
     made = table(
-        "", "site", "provider", "region", "round trip", "health", "accounts", right=("round trip", "accounts")
+        *("", "site", "provider", "region", "round trip", "health", "accounts"),
+        right=("round trip", "accounts"),
+        spare=("provider", "region", "accounts"),
     )
     for place, site in enumerate(sites):
         chosen = place == 0 and site.health is not Health.EJECTED
@@ -114,7 +113,7 @@ def sites_table(sites: Sequence[SiteView]) -> Table:
     return made
 
 
-def locations_table(rows: Sequence[Location]) -> Table:
+def locations_table(rows: Sequence[Location]) -> Sheet:
     """Return the places where the service runs."""
     made = table("location", "provider", "region")
     for row in rows:
@@ -122,35 +121,36 @@ def locations_table(rows: Sequence[Location]) -> Table:
     return made
 
 
-def exchanges_table(rows: Sequence[ExchangeLogin]) -> Table:
+def exchanges_table(rows: Sequence[ExchangeLogin]) -> Sheet:
     """Return the exchanges with the login parameters they want."""
-    made = table("exchange", "home location", "login parameters")
+    made = table("exchange", "home location", "login parameters", wrap=("login parameters",))
     for row in rows:
         wanted = ", ".join(row.required_parameters or ())
         made.add_row(Text(row.exchange_id, style="name"), plain(row.location_id), plain(wanted))
     return made
 
 
-def endpoints_table(rows: Sequence[Endpoint]) -> Table:
+def endpoints_table(rows: Sequence[Endpoint]) -> Sheet:
     """Return where each exchange account is served."""
-    made = table("exchange account", "location", "URL")
+    made = table("exchange account", "location", "URL", wrap=("URL",))
     for row in rows:
         made.add_row(Text(row.exchange_id, style="name"), plain(row.location_id), plain(row.endpoint_url))
     return made
 
 
-def accounts_table(rows: Sequence[Account]) -> Table:
+def accounts_table(rows: Sequence[Account]) -> Sheet:
     """Return the exchange accounts with the names of their parameters, never the values."""
-    made = table("exchange account", "login parameters (values are never shown)")
+    parameters = "login parameters (values are never shown)"
+    made = table("exchange account", parameters, wrap=(parameters,))
     for row in rows:
         made.add_row(Text(row.exchange_id, style="name"), plain(", ".join(one.key for one in row.parameters)))
     return made
 
 
-def balances_table(accounts: Sequence[Balance]) -> Table:
+def balances_table(accounts: Sequence[Balance]) -> Sheet:
     """Return every asset of every account."""
     numbers = ("balance", "available", "locked", "USD rate")
-    made = table("exchange account", "asset", *numbers, right=numbers)
+    made = table("exchange account", "asset", *numbers, right=numbers, wrap=("asset",))
     for account in accounts:
         name = Text(account.exchange_id, style="name")
         for row in account.data or ():
@@ -163,10 +163,10 @@ def balances_table(accounts: Sequence[Balance]) -> Table:
     return made
 
 
-def positions_table(accounts: Sequence[Position]) -> Table:
+def positions_table(accounts: Sequence[Position]) -> Sheet:
     """Return every position of every account."""
     numbers = ("quantity", "entry price", "unrealized", "leverage")
-    made = table("exchange account", "symbol", "side", *numbers, right=numbers)
+    made = table("exchange account", "symbol", "side", *numbers, right=numbers, wrap=("symbol",))
     for account in accounts:
         name = Text(account.exchange_id, style="name")
         for row in account.data or ():
@@ -220,8 +220,9 @@ def history_table(rows: Sequence[OrderHistory]) -> RenderableType:
     return Group(*parts) if parts else Text("No events in that time.", style="faint")
 
 
-def _events(events: Sequence[OrderHistory]) -> Table:
-    made = table("time (UTC)", "status", "filled", "average", "message", right=("filled", "average"))
+def _events(events: Sequence[OrderHistory]) -> Sheet:
+    numbers = ("filled", "average")
+    made = table("time (UTC)", "status", *numbers, "message", right=numbers, wrap=("message",))
     for event in events:
         made.add_row(
             clock(event.created_at, event.created_time),

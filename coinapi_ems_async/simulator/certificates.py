@@ -2,6 +2,7 @@
 
 import ssl
 from functools import cached_property
+from importlib import import_module
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING
@@ -10,14 +11,33 @@ if TYPE_CHECKING:
     import trustme
 
 
+class MissingExtra(ImportError):
+    """The packages that make certificates are not installed."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the simulator makes certificates with trustme and cryptography; "
+            'install them with: pip install "coinapi-ems-async[simulator]"'
+        )
+
+
 class Authority:
     """Issues the servers' certificate and the client certificates of `/v1/certificate/pem`.
 
-    Raises ImportError: on first use, if the extra `simulator` (trustme, cryptography) is not installed.
+    Raises MissingExtra: on first use, if the extra `simulator` (trustme, cryptography) is not installed.
     """
+
+    def check(self) -> None:
+        """Raise MissingExtra: if no certificate could be made."""
+        try:
+            for name in ("cryptography.x509", "trustme"):
+                import_module(name)
+        except ImportError:
+            raise MissingExtra from None
 
     @cached_property
     def _ca(self) -> "trustme.CA":
+        self.check()
         import trustme
 
         return trustme.CA(organization_name="Simulated EMS")
@@ -29,9 +49,9 @@ class Authority:
 
     def mint(self) -> bytes:
         """Return a new client certificate: PUBLIC KEY, PRIVATE KEY (PKCS#8) and CERTIFICATE, one text."""
+        issued = self._ca.issue_cert("ems-client.invalid", common_name="EMS client")
         from cryptography.hazmat.primitives import serialization as form
 
-        issued = self._ca.issue_cert("ems-client.invalid", common_name="EMS client")
         key = form.load_pem_private_key(issued.private_key_pem.bytes(), None)
         public = key.public_key().public_bytes(form.Encoding.PEM, form.PublicFormat.SubjectPublicKeyInfo)
         private = key.private_bytes(form.Encoding.PEM, form.PrivateFormat.PKCS8, form.NoEncryption())

@@ -64,6 +64,11 @@ class Controls:
         self._advance()
         return tuple(self._world.market.orders())
 
+    @property
+    def accounts(self) -> tuple[str, ...]:
+        """The accounts the Managed Cloud API knows."""
+        return tuple(self._world.directory.parameters)
+
     def symbols(self, exchange_id: str) -> dict[str, str]:
         """Return what can be traded there: CoinAPI id -> exchange id."""
         return {one.coinapi_id: one.exchange_id for one in symbols_of(base_name(exchange_id))}
@@ -119,7 +124,7 @@ class Controls:
         self._world.market.down.discard(exchange_id)
 
     def exchange_slow(self, exchange_id: str, slow: bool = True) -> None:
-        """Make an account too slow to answer new orders: 504, although each order reaches it."""
+        """Make an account too slow to answer new orders: 504 after `Pace.timeout`, although each reaches it."""
         if slow:
             self._world.market.slow.add(exchange_id)
         else:

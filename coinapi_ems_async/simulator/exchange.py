@@ -25,7 +25,7 @@ from .orders import Event, Order, Ticket
 from .variants import Pace
 
 _S = OrderStatus
-_ROUTING_TICKS: Final = 4_000  # 0.4 ms of the service's own work before it forwards an order
+_ROUTING: Final = 0.0004  # s of the service's own work before it forwards an order
 _LETTERS: Final = string.ascii_uppercase + string.digits
 _NEVER_RESTS: Final = (TimeInForce.IMMEDIATE_OR_CANCEL, TimeInForce.FILL_OR_KILL)
 
@@ -69,24 +69,21 @@ class Exchange:
         return next((one for one in self.symbols if name in (one.coinapi_id, one.exchange_id)), None)
 
     def place(self, ticket: Ticket, site: str, serial: int, moment: Moment) -> Order:
-        """Take an order up to the exchange's first reply: ROUTED, or REJECTED with a text."""
+        """Receive an order and decide on it; ROUTING, and ROUTED or REJECTED, follow at their times."""
         symbol = self.symbol(ticket.symbol_id_coinapi or ticket.symbol_id_exchange or "")
         order = Order(ticket, symbol, site, serial)
         if self.base.startswith("KRAKEN"):
             order.exchange_tag = str(74_000_000 + serial)
         replied = moment.at(moment.now + self.pace.reply)
+        routing = moment.at(min(moment.now + _ROUTING, replied.now))
         self._emit(order.step(_S.RECEIVED, moment.ticks))
-        self._emit(order.step(_S.ROUTING, min(moment.ticks + _ROUTING_TICKS, replied.ticks)))
-        order.error = self._refusal(order, replied)
-        if order.error is not None:
-            self._emit(order.step(_S.REJECTED, replied.ticks))
-            return order
-        order.exchange_order_id = self._exchange_order_id(serial)
-        self._emit(order.step(_S.ROUTED, replied.ticks))
-        self._later(replied.now + self.pace.book, lambda then: self._enter(order, then))
-        if ticket.expire_time is not None:
-            due = moment.when(read_time(ticket.expire_time))
-            self._later(due, lambda then: self._expire(order, then))
+        order.verdict = self._refusal(order, replied)
+        if order.verdict is None:
+            order.number = self._exchange_order_id(serial)
+        end = _S.ROUTED if order.verdict is None else _S.REJECTED
+        order.coming = ((_S.ROUTING, routing.ticks), (end, replied.ticks))
+        self._at(routing.now, moment, lambda _: self._emit(order.proceed()))
+        self._at(replied.now, moment, lambda then: self._reply(order, then))
         return order
 
     def cancel(self, order: Order, moment: Moment) -> None:
@@ -111,6 +108,22 @@ class Exchange:
 
     def _later(self, due: float, run: Callable[[Moment], None]) -> None:
         heapq.heappush(self._steps, _Step(due, next(self._turns), run))
+
+    def _at(self, due: float, moment: Moment, run: Callable[[Moment], None]) -> None:
+        """Run a step now if its time has come, else when it comes."""
+        if due <= moment.now:
+            run(moment)
+        else:
+            self._later(due, run)
+
+    def _reply(self, order: Order, moment: Moment) -> None:
+        self._emit(order.proceed())
+        if order.is_final:
+            return
+        self._later(moment.now + self.pace.book, lambda then: self._enter(order, then))
+        if order.ticket.expire_time is not None:
+            due = moment.when(read_time(order.ticket.expire_time))
+            self._later(due, lambda then: self._expire(order, then))
 
     def _exchange_order_id(self, serial: int) -> str:
         if not self.base.startswith("KRAKEN"):

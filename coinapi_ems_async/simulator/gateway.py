@@ -80,8 +80,11 @@ class Gateway(Api):
         if ticket.exchange_id in world.market.slow:
             reason = RejectReason.EXCHANGE_RESPONSE_TIMEOUT
             text = f"Exchange {ticket.exchange_id} did not respond in time"
-            return message_reject(request, world.variants, 504, reason, ticket.exchange_id, text)
-        return json_answer(world.writer.report(order), delay=world.pace.reply)
+            answer = message_reject(request, world.variants, 504, reason, ticket.exchange_id, text)
+            answer.delay = world.pace.timeout
+            return answer
+        # Written now, given when the exchange has replied: until then no other answer may tell its reply.
+        return json_answer(world.writer.report(order.replied()), delay=world.pace.reply)
 
     def _order_status(self, request: Request, parameters: tuple[str, ...]) -> Answer:
         self.world.market.advance(self.world.clock())
@@ -110,7 +113,7 @@ class Gateway(Api):
             return market.by_client_id(client_id, self._scope, exchange_id)
         order = market.by_exchange_id(exchange_order_id or "", self._scope)
         if order is None and self.world.variants.exchange_order_id == "number":
-            found = market.open_orders({exchange_id}, self._scope)
+            found = [one for one in market.open_orders({exchange_id}, self._scope) if one.exchange_order_id]
             order = next((one for one in found if str(exchange_number(one)) == exchange_order_id), None)
         return order if order is not None and order.exchange_id == exchange_id else None
 

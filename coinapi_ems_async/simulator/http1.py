@@ -10,7 +10,7 @@ from collections.abc import Callable
 from email.utils import formatdate
 from functools import lru_cache
 from http import HTTPStatus
-from time import time
+from time import monotonic, time
 from typing import Final, Protocol, cast
 
 import httptools
@@ -25,6 +25,8 @@ MAX_HEAD: Final = 32_768
 
 _MAX_UNREAD_HEAD: Final = 524_288  # a head that never ends; above what one read can bring
 _MAX_QUEUE: Final = 64  # pipelined requests after which we stop reading
+_EARLY: Final = 1e-6  # s, by which an answer may be given before its time
+_TICK: Final = 0.0005  # s, the shortest wait: less would be none at all on uvloop
 _LINGER: Final = 0.5  # s, to let a peer read the refusal of what it is still sending
 _PHRASES: Final = {status.value: status.phrase for status in HTTPStatus}
 
@@ -179,7 +181,6 @@ class Connection(asyncio.Protocol):
             self._transport.resume_reading()
 
     def _handle(self, item: Request | Answer, keep: bool) -> None:
-        read_at = self._loop.time()
         self._busy = True
         if isinstance(item, Answer):
             self._give(item, keep, "")
@@ -193,9 +194,17 @@ class Connection(asyncio.Protocol):
         if answer.hang:
             self._host.hung[self] = lambda: self._resume(answer, keep, method)
         elif answer.delay > 0:
-            self._timer = self._loop.call_at(read_at + answer.delay, self._resume, answer, keep, method)
+            self._wait(monotonic() + answer.delay, lambda: self._resume(answer, keep, method))
         else:
             self._give(answer, keep, method)
+
+    def _wait(self, due: float, then: Callable[[], None]) -> None:
+        # Asked again on waking: uvloop's timers count whole milliseconds and may be early by one.
+        left = due - monotonic()
+        if left > _EARLY:
+            self._timer = self._loop.call_later(max(left, _TICK), self._wait, due, then)
+        else:
+            then()
 
     def _resume(self, answer: Answer, keep: bool, method: str) -> None:
         self._timer = None

@@ -5,8 +5,9 @@ from typing import Any
 
 from .api import Api, Operation, World, healthy
 from .catalog import base_name, login_parameters
+from .certificates import MissingExtra
 from .directory import is_account
-from .messages import Answer, Request, json_answer, route
+from .messages import Answer, Request, error_answer, json_answer, route
 from .rejects import validation_problem
 from .validation import Invalid, read_body
 
@@ -100,7 +101,10 @@ class Management(Api):
         return json_answer(_filtered(request, list(self.world.directory.endpoints())))
 
     def _certificate(self, _request: Request, _parameters: tuple[str, ...]) -> Answer:
-        return Answer(200, {"Content-Type": "text/plain"}, self._mint())
+        try:
+            return Answer(200, {"Content-Type": "text/plain"}, self._mint())
+        except MissingExtra as missing:
+            return error_answer(501, str(missing))
 
 
 def _filtered(request: Request, rows: list[Any]) -> list[Any]:

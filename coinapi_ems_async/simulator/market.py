@@ -6,6 +6,7 @@ from decimal import Decimal
 from random import Random
 
 from coinapi_ems_async.models.enums import Side
+from coinapi_ems_async.models.lifecycle import OrderStatus
 
 from .book import BookView
 from .catalog import Symbol, base_name
@@ -87,8 +88,6 @@ class Market:
         order = self.exchange(ticket.exchange_id).place(ticket, site, self._placed, moment)
         self.executions[ticket.client_order_id] += 1
         self._by_client.setdefault(ticket.client_order_id, []).append(order)
-        if order.exchange_order_id is not None:
-            self._by_exchange[order.exchange_order_id] = order
         return order
 
     @exact
@@ -156,6 +155,8 @@ class Market:
     def _heard(self, event: Event) -> None:
         self.events.append(event)
         order = event.order
+        if event.status == OrderStatus.ROUTED and order.exchange_order_id is not None:
+            self._by_exchange[order.exchange_order_id] = order
         if not event.status.is_final:
             self._live[order.serial] = order
             return

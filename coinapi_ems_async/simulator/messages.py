@@ -87,7 +87,7 @@ def _hide_key(pair: str) -> str:
 
 @dataclass(slots=True)
 class Answer:
-    """What goes back: `delay` is in seconds from the moment the request was read.
+    """What goes back, `delay` seconds after the service function made it, never earlier.
 
     `reset` cuts the connection instead, `hang` gives no answer until it is released. The server calls
     `sent` when it hands the answer to the socket.

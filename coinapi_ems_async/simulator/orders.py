@@ -1,8 +1,9 @@
 """An order as the exchange side keeps it: what was asked, and every step of its life."""
 
+from copy import copy
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 from coinapi_ems_async.models.enums import Side
 from coinapi_ems_async.models.lifecycle import OrderStatus, check_transition
@@ -13,6 +14,9 @@ from .numbers import ZERO, ratio
 
 if TYPE_CHECKING:
     from .book import Quote
+
+UNANSWERED: Final = frozenset({None, OrderStatus.RECEIVED, OrderStatus.ROUTING})
+"""Statuses of an order to which the exchange has not yet replied: no id, no refusal is known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,12 +57,15 @@ class Event(NamedTuple):
 
 
 class Order:
-    """An order in the hands of an exchange; read it freely, only the exchange changes it."""
+    """An order in the hands of an exchange; read it freely, only the exchange changes it.
+
+    The exchange decides when it gets the order, the service hears of it later: `verdict` is why it will be
+    refused, `number` the id it will have, and `coming` the steps up to the reply with their times in ticks.
+    """
 
     __slots__ = (
-        *("average", "cancel_requested", "error", "exchange_order_id", "exchange_tag", "fills"),
-        *("filled", "history", "last_ticks", "notional", "quote", "serial", "site", "status", "symbol"),
-        "ticket",
+        *("average", "cancel_requested", "coming", "exchange_tag", "filled", "fills", "history", "last_ticks"),
+        *("notional", "number", "quote", "serial", "site", "status", "symbol", "ticket", "verdict"),
     )
 
     def __init__(self, ticket: Ticket, symbol: Symbol | None, site: str, serial: int) -> None:
@@ -68,8 +75,9 @@ class Order:
         self.serial = serial
         self.status: OrderStatus | None = None
         self.history: list[tuple[OrderStatus, str]] = []
-        self.error: str | None = None
-        self.exchange_order_id: str | None = None
+        self.verdict: str | None = None
+        self.number: str | None = None
+        self.coming: tuple[tuple[OrderStatus, int], ...] = ()
         self.exchange_tag = ticket.client_order_id
         self.fills: list[Fill] = []
         self.filled = ZERO
@@ -93,6 +101,16 @@ class Order:
         return self.ticket.exchange_id
 
     @property
+    def exchange_order_id(self) -> str | None:
+        """The id the exchange gave it; None until its reply, and for good if that refused the order."""
+        return None if self.status in UNANSWERED else self.number
+
+    @property
+    def error(self) -> str | None:
+        """Why the exchange refused it; None until its reply."""
+        return None if self.status in UNANSWERED else self.verdict
+
+    @property
     def is_final(self) -> bool:
         """Whether its life is over."""
         return self.status is not None and self.status.is_final
@@ -111,6 +129,22 @@ class Order:
         self.last_ticks = max(ticks, self.last_ticks + 1)
         self.history.append((status, stamp(self.last_ticks)))
         return Event(self, self.last_ticks, status, self.filled, self.average, len(self.history), len(self.fills))
+
+    def proceed(self) -> Event:
+        """Take the next of the steps that are coming.
+
+        Raises IndexError: if there is none.
+        """
+        (status, ticks), self.coming = self.coming[0], self.coming[1:]
+        return self.step(status, ticks)
+
+    def replied(self) -> Self:
+        """Return a copy of the order as the exchange's reply will leave it: nothing can come before that."""
+        twin = copy(self)
+        twin.history, twin.fills = list(self.history), list(self.fills)
+        while twin.coming:
+            twin.proceed()
+        return twin
 
     def fill(self, price: Decimal, amount: Decimal, ticks: int) -> Event:
         """Book a trade and take the step that follows from it."""

@@ -12,7 +12,7 @@ from .catalog import LEVERAGE
 from .clock import read_time, short_stamp, stamp
 from .ledger import Balance, Ledger, Position
 from .numbers import exact, plain
-from .orders import Event, Order
+from .orders import UNANSWERED, Event, Order
 from .variants import Variants
 
 _NOTHING: Final = Decimal("0.0")
@@ -26,14 +26,18 @@ class Writer:
         self._variants = variants
 
     def number(self, value: Decimal) -> Any:
-        """Return a number in the chosen notation (protocol C-34)."""
+        """Return a number in the chosen notation (protocol C-34).
+
+        The service keeps doubles: captured answers show `10.0` for the 10 that was sent.
+        """
         match self._variants.numbers:
             case "string":
                 return plain(value)
             case "exponent":
                 return msgspec.Raw(f"{value:e}".encode())
             case _:
-                return msgspec.Raw(plain(value).encode())
+                digits = plain(value)
+                return msgspec.Raw((digits if "." in digits else f"{digits}.0").encode())
 
     @exact
     def report(self, order: Order) -> dict[str, Any]:
@@ -107,7 +111,7 @@ class Writer:
             "expireTime": ticket.expire_time and short_stamp(read_time(ticket.expire_time)),
             "execInst": self._array(ticket.exec_inst),
             "clientOrderIdFormatExchange": order.exchange_tag,
-            "exchangeOrderId": order.exchange_order_id,
+            "exchangeOrderId": None if event.status in UNANSWERED else order.exchange_order_id,
             "amountOpen": self.number(_open(event)),
             "amountFilled": self.number(event.filled or _NOTHING),
             "avgPx": self.number(event.average or _NOTHING),
@@ -137,7 +141,7 @@ class Writer:
             "last_updated_by": BalanceSource.EXCHANGE,
             "rate_usd": None if asset.rate_usd is None else self.number(asset.rate_usd),
         }
-        return self._item(row)
+        return self._item(row, kept="rate_usd")
 
     def _position(self, position: Position) -> dict[str, Any]:
         symbol, quantity = position.symbol, position.quantity
@@ -158,10 +162,10 @@ class Writer:
         }
         return self._item(row)
 
-    def _item(self, row: dict[str, Any]) -> dict[str, Any]:
+    def _item(self, row: dict[str, Any], kept: str | None = None) -> dict[str, Any]:
         if not self._variants.undeclared:
             del row["id"]
-        return self._nulls(row)
+        return self._nulls(row, kept)
 
     def _snapshot(self, kind: str, exchange_id: str, rows: Sequence[Any] | None) -> dict[str, Any]:
         body: dict[str, Any] = {"type": kind} if self._variants.undeclared else {}
@@ -170,12 +174,19 @@ class Writer:
             body["data"] = rows
         return body
 
-    def _nulls(self, row: dict[str, Any]) -> dict[str, Any]:
-        return row if self._variants.nulls == "null" else self._without_nulls(row)
+    def _nulls(self, row: dict[str, Any], kept: str | None = None) -> dict[str, Any]:
+        """Treat empty values as the variants say; `kept`: the one that is null even when they are mixed."""
+        match self._variants.nulls:
+            case "null":
+                return row
+            case "mixed":
+                return self._without_nulls(row, kept)
+            case _:
+                return self._without_nulls(row)
 
     @staticmethod
-    def _without_nulls(row: dict[str, Any]) -> dict[str, Any]:
-        return {name: value for name, value in row.items() if value is not None}
+    def _without_nulls(row: dict[str, Any], kept: str | None = None) -> dict[str, Any]:
+        return {name: value for name, value in row.items() if value is not None or name == kept}
 
     def _exchange_order_id(self, order: Order) -> Any:
         if order.exchange_order_id is None or self._variants.exchange_order_id == "null":

@@ -41,7 +41,7 @@ class Simulator(Controls):
         pace: delays of an order's walk.
         tls: https everywhere, by an own certificate authority (`ssl_context`, `ca_file`); gateways then
             accept the certificates of `/v1/certificate/pem` in place of the key. Needs the extra
-            `simulator`.
+            `simulator`, without which `/v1/certificate/pem` answers 501.
         shared_orders: False: each site knows only the orders placed through it.
         record_limit: requests, finished orders and history rows that are kept.
         host: address to listen on.
@@ -54,6 +54,7 @@ class Simulator(Controls):
         auth_fail: 401 or 403: every operation that needs a key answers that, whoever asks.
 
     Raises ValueError: if there is no site, or an account of an exchange the service does not know.
+    Raises ImportError: if `tls` is asked for and the extra `simulator` is not installed.
     """
 
     def __init__(
@@ -90,6 +91,8 @@ class Simulator(Controls):
         self._tls = tls
         self._host = host
         self._authority = Authority()
+        if tls:
+            self._authority.check()
         self._ca_file: Path | None = None
         self._started = False
         self._fronts = {MANAGEMENT: self._front(MANAGEMENT, 0.0)}

@@ -30,7 +30,8 @@ class Variants:
     undeclared: bool = True
     """Whether reports, balances and positions carry the undeclared `type` and `id` (protocol C-10)."""
     nulls: Literal["mixed", "null", "absent"] = "mixed"
-    """Empty values: as null, left out, or null in reports and left out elsewhere (protocol C-11)."""
+    """Empty values: as null, left out, or mixed: null in reports and for an unknown `rate_usd`, left out
+    elsewhere (protocol C-11)."""
     sparse: bool = False
     """Whether a report carries only exchange_id, client_order_id and status (protocol C-12)."""
     content_type: Literal["normal", "typo", "problem"] = "normal"
@@ -42,7 +43,7 @@ class Variants:
     account_validation: Literal[400, 405] = 400
     """Status of an account whose parameters are incomplete (protocol C-18)."""
     numbers: Literal["plain", "string", "exponent"] = "plain"
-    """How numbers are written (protocol C-34)."""
+    """How numbers are written; plain ones always show a fraction, as in `10.0` (protocol C-34)."""
     duplicates: Literal["accept", "reject", "replay"] = "accept"
     """What a second order with a known client_order_id does (protocol U-1)."""
     cancel_miss: Literal[404, 400, 490] = 404
@@ -63,8 +64,13 @@ class Pace:
     """From PENDING_CANCEL to CANCELED."""
     replenish: float = 1.0
     """From the moment a house quote lost size to the moment it is whole again."""
+    timeout: float = 0.05
+    """From the request to the 504 that stands for the reply of an exchange that is slow."""
 
     @classmethod
     def captured(cls) -> "Pace":
-        """Return the delays seen in captured answers of the service: 0.16 s to 0.2 s a step."""
-        return cls(reply=0.16, book=0.18, cancel=0.2)
+        """Return the delays seen in captured answers of the service: 0.16 s to 0.2 s a step.
+
+        No 504 was ever captured; its second is far shorter than the service's patience is likely to be.
+        """
+        return cls(reply=0.16, book=0.18, cancel=0.2, timeout=1.0)

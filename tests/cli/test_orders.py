@@ -77,7 +77,7 @@ def test_not_sent_is_4(cli: Cli, service: Service) -> None:
     assert late.code == 4
     assert "NOT SENT" in late.out
     for site in (EAST, WEST):
-        service.wait(lambda site=site: service.sim.stop_site(site))  # type: ignore[misc]
+        service.wait(lambda site=site: service.sim.stop_site(site))  # type: ignore[misc]  # a lambda with a default is beyond inference
     dead = cli(*order("--execute", "--client-order-id", "late", "--json"))
     assert dead.code == 4
     assert dead.json["outcome"] == "not_sent"

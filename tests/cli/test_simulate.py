@@ -12,7 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import ACCOUNT, SENTINEL, Cli, start
+from coinapi_ems_async.cli.exits import Failure
+from coinapi_ems_async.cli.simulate_options import read_variants
+from coinapi_ems_async.simulator import Variants
+
+from .conftest import ACCOUNT, SENTINEL, Cli, order, start
 
 
 @contextmanager
@@ -21,8 +25,8 @@ def simulating(*arguments: str) -> "Iterator[subprocess.Popen[str]]":
     try:
         yield process
     finally:
-        process.kill()
-        process.communicate()
+        process.terminate()
+        process.communicate(timeout=10)
 
 
 def first_line(process: "subprocess.Popen[str]") -> str:
@@ -58,6 +62,7 @@ def test_it_serves_until_a_signal_and_ends_with_0(
 def test_tls_and_a_client_certificate(
     cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, loop: str
 ) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
     with simulating("--tls", "--json") as process:
         found = variables(json.loads(first_line(process))["export"])
         assert set(found) == {"COINAPI_API_KEY", "COINAPI_EMS_MANAGEMENT_URL", "SSL_CERT_FILE"}
@@ -71,6 +76,8 @@ def test_tls_and_a_client_certificate(
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
         assert cli("balances", ACCOUNT, *way).code == 0
         assert cli("bench", "--count", "2", *way).code == 0
+        assert len(list(tmp_path.glob("simulated-ems-*"))) == 1
+    assert not list(tmp_path.glob("simulated-ems-*"))
 
 
 def test_for_people_and_with_a_key_of_ones_own(tmp_path: Path) -> None:
@@ -92,6 +99,84 @@ def test_a_port_that_is_taken(cli: Cli) -> None:
         ran = cli("simulate", "--management-port", str(taken.getsockname()[1]))
     assert ran.code == 2
     assert "cannot be used" in ran.sentence
+
+
+def use(process: "subprocess.Popen[str]", monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Point the environment at the simulator; return where its sites are."""
+    told = json.loads(first_line(process))
+    for name, value in variables(told["export"]).items():
+        monkeypatch.setenv(name, value)
+    return list(told["sites"].values())
+
+
+def test_faults_of_the_exchanges_and_of_the_wire(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    switches = ["--down", "KRAKEN", "--slow", ACCOUNT, "--variant", "cancel_all=empty", "--per-site-orders"]
+    with simulating("--json", "--site", "there=0", "--pace", "captured", *switches) as process:
+        sites = use(process, monkeypatch)
+        assert cli("balances", "KRAKEN").code == 6
+        slow = cli(*order("--execute", "--json", "--client-order-id", "late"))
+        assert (slow.code, slow.json["status"]) == (5, 504)
+        assert slow.json["timing"]["round_trip_milliseconds"] >= 1_000
+        held = [
+            cli("orders", "list", ACCOUNT, "--self-hosted", site, "--auth", "header", "--json").json
+            for site in sites
+        ]
+        assert sorted(map(len, held)) == [0, 1]
+        gone = cli("orders", "cancel-all", "--exchange", ACCOUNT, "--execute", "--json").json
+        assert (gone["outcome"], gone["message"]) == ("accepted", None)
+
+
+@pytest.mark.parametrize("status", ["401", "403"])
+def test_every_caller_is_refused(cli: Cli, monkeypatch: pytest.MonkeyPatch, status: str) -> None:
+    with simulating("--json", "--auth-fail", status) as process:
+        use(process, monkeypatch)
+        assert cli("locations", "--json").json["error"]["status"] == int(status)
+
+
+def test_a_bearer_token_from_a_file(cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text(f"{SENTINEL}\n")
+    with simulating("--json", "--require-bearer-file", str(file)) as process:
+        use(process, monkeypatch)
+        assert cli("locations", "--json").json["error"]["status"] == 401
+        process.send_signal(signal.SIGTERM)
+        out, err = process.communicate(timeout=10)
+    assert SENTINEL not in out + err
+
+
+@pytest.mark.parametrize(
+    ("switches", "told"),
+    [
+        (["--variant", "nonsense=1"], "cancel_all=message|message_reject|empty|report, good_till_time="),
+        (["--variant", "cancel_all=maybe"], "is one of: message, message_reject, empty, report."),
+        (["--variant", "sparse"], "sparse is one of: false, true."),
+        (["--down", "GEMINI"], "KRAKEN, KRAKEN/JOHN, BITMEX/JOHN, DERIBIT."),
+        (["--slow", "GEMINI"], "--slow 'GEMINI'"),
+        (["--auth-fail", "500"], "'401', '403'"),
+        (["--pace", "slow"], "'fast', 'captured'"),
+        (["--require-bearer-file", "/nowhere"], "the token file /nowhere cannot be read"),
+    ],
+)
+def test_wrong_switches_are_told_with_the_right_ones(cli: Cli, switches: list[str], told: str) -> None:
+    ran = cli("simulate", *switches)
+    assert ran.code == 2
+    assert told in ran.sentence
+
+
+def test_variants_are_read_by_their_own_types() -> None:
+    given = ["cancel_all=report", "status_miss=400", "sparse=true", "history_configured=false"]
+    assert read_variants(given) == Variants(
+        cancel_all="report", status_miss=400, sparse=True, history_configured=False
+    )
+    assert read_variants(None) == Variants()
+    with pytest.raises(Failure):
+        read_variants(["=x"])
+
+
+def test_the_switches_are_documented(cli: Cli) -> None:
+    out = cli("simulate", "--help").out
+    for name in ("variant", "per-site-orders", "down", "slow", "auth-fail", "require-bearer-file", "pace"):
+        assert f"--{name} " in out
 
 
 def free_port() -> int:

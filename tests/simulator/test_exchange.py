@@ -62,8 +62,8 @@ def money(market: Market, asset: str, account: str = "KRAKEN/JOHN") -> tuple[Any
 
 def test_an_order_rests_and_is_cancelled(market: Market) -> None:
     order = market.place(ticket(), "s", START)
-    assert walk(order) == [S.RECEIVED, S.ROUTING, S.ROUTED]
     market.advance(at(0.0249))
+    assert walk(order) == [S.RECEIVED, S.ROUTING, S.ROUTED]
     assert walk(order)[-1] == S.ROUTED
     market.advance(at(0.026))
     assert walk(order)[-1] == S.NEW
@@ -78,10 +78,57 @@ def test_an_order_rests_and_is_cancelled(market: Market) -> None:
 
 def test_a_cancel_that_comes_before_the_book_waits_for_it(market: Market) -> None:
     order = market.place(ticket(), "s", START)
+    market.advance(at(0.006))
     market.cancel(order, at(0.006))
     assert order.status == S.ROUTED
     market.advance(at(1))
     assert walk(order)[3:] == [S.NEW, S.PENDING_CANCEL, S.CANCELED]
+
+
+def test_nothing_is_known_before_its_time(market: Market) -> None:
+    order = market.place(ticket(), "s", START)
+    for seconds, steps in ((0.0003, 1), (0.0049, 2), (0.0051, 3), (0.0249, 3), (0.0251, 4)):
+        market.advance(at(seconds))
+        assert walk(order) == [S.RECEIVED, S.ROUTING, S.ROUTED, S.NEW][:steps]
+        assert order.history[-1][1] <= stamp(at(seconds).ticks)
+        assert (order.exchange_order_id is not None) is (steps > 2)
+        known = market.by_exchange_id(order.number or "", None)
+        assert known is (order if steps > 2 else None)
+    assert order.history[2][1] == stamp(at(0.005).ticks)
+
+
+@pytest.mark.parametrize(("amount", "end"), [("0.5", S.ROUTED), ("5e-15", S.REJECTED)])
+def test_the_reply_is_foreseen_exactly(market: Market, amount: str, end: OrderStatus) -> None:
+    order = market.place(ticket(amount=D(amount)), "s", START)
+    foreseen = order.replied()
+    assert walk(order) == [S.RECEIVED]
+    assert (order.error, order.exchange_order_id) == (None, None)
+    market.advance(at(0.006))
+    assert walk(foreseen) == [S.RECEIVED, S.ROUTING, end]
+    for name in ("history", "status", "error", "exchange_order_id"):
+        assert getattr(foreseen, name) == getattr(order, name)
+    assert walk(order.replied()) == walk(order)
+
+
+def test_without_a_delay_the_reply_is_there_at_once() -> None:
+    market = Market(Pace(reply=0.0))
+    market.open_account("KRAKEN/JOHN")
+    order = market.place(ticket(), "s", START)
+    assert walk(order) == [S.RECEIVED, S.ROUTING, S.ROUTED]
+    assert market.by_exchange_id(order.exchange_order_id or "", None) is order
+
+
+def test_a_cancel_while_routing_waits_for_the_book(market: Market) -> None:
+    order = market.place(ticket(), "s", START)
+    refused = market.place(ticket("b", amount=D("5e-15")), "s", START)
+    market.advance(at(0.002))
+    for one in (order, refused):
+        market.cancel(one, at(0.002))
+        assert one.status == S.ROUTING
+    market.advance(at(1))
+    assert walk(order)[2:] == [S.ROUTED, S.NEW, S.PENDING_CANCEL, S.CANCELED]
+    assert walk(refused)[2:] == [S.REJECTED]
+    assert money(market, "USDT") == (D(100_000_000), 0)
 
 
 def test_a_cancel_is_asked_for_once_and_finished_orders_stay(market: Market) -> None:
@@ -192,6 +239,7 @@ def test_orders_that_may_not_rest(
 )
 def test_refusals_of_the_exchange(market: Market, fields: dict[str, Any], error: str) -> None:
     order = market.place(ticket(**fields), "s", START)
+    market.advance(at(0.006))
     assert walk(order) == [S.RECEIVED, S.ROUTING, S.REJECTED]
     assert order.error == error
     assert order.exchange_order_id is None
@@ -257,6 +305,7 @@ def test_the_oldest_finished_orders_are_forgotten() -> None:
     market.open_account("KRAKEN/JOHN")
     for name in "abcd":
         market.place(ticket(name, amount=D("5e-15")), "s", START)
+    market.advance(at(1))
     assert [order.client_order_id for order in market.orders()] == ["c", "d"]
     assert market.by_client_id("a", None) is None
     assert market.executions["a"] == 1

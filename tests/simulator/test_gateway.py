@@ -1,14 +1,17 @@
 """Every operation of the EMS REST API and its documented statuses, over real sockets."""
 
+import asyncio
 import json
+import time
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
-from coinapi_ems_async.simulator import Simulator
+from coinapi_ems_async.simulator import Pace, Simulator
+from coinapi_ems_async.simulator.clock import read_time
 
-from .helpers import ACCOUNT, EAST, SYMBOL, WEST, Caller, new_order
+from .helpers import ACCOUNT, EAST, SYMBOL, WEST, Caller, new_order, until
 
 CANCEL = {"exchange_id": ACCOUNT, "client_order_id": "order-1"}
 REPORT_KEYS = [
@@ -45,6 +48,20 @@ async def test_digits_survive(call: Caller) -> None:
     body = json.dumps(new_order()).replace("0.045", "0.10000000").replace("10799.2", "1.07990e4")
     reply = await call("POST", "/v1/orders", body.encode())
     assert b'"amount_order":0.10000000,"price":10799.0,' in reply.body
+
+
+async def test_whole_numbers_are_written_as_doubles(call: Caller) -> None:
+    reply = await call("POST", "/v1/orders", new_order(amount_order=10, price=150))
+    for text in (b'"amount_open":10.0,"amount_filled":0.0,', b'"amount_order":10.0,"price":150.0,"avg_px":0.0,'):
+        assert text in reply.body
+    reply = await call("POST", "/v1/orders", new_order(client_order_id="b", amount_order=1, price=10801))
+    reply = await call("GET", "/v1/orders/status/b")
+    assert b'"price":10801.0,"amount":1.0}]' in reply.body
+    assert b'"avg_px":10801.0,' in reply.body
+    reply = await call("GET", f"/v1/balances?exchange_id={ACCOUNT}")
+    assert b'"balance":10001.0,"available":10001.0,"locked":0.0,"traded":0.0,' in reply.body
+    assert b'"rate_usd":10800.00000000000}' in reply.body
+    assert b'"rate_usd":null}' in reply.body
 
 
 @pytest.mark.parametrize(
@@ -182,12 +199,39 @@ async def test_unreachable_exchanges(sim: Simulator, call: Caller, known: bool) 
 
 async def test_a_slow_exchange_has_the_order(sim: Simulator, call: Caller) -> None:
     sim.exchange_slow(ACCOUNT)
+    began = time.monotonic()
     reply = await call("POST", "/v1/orders", new_order())
+    assert time.monotonic() - began >= Pace().timeout
     assert (reply.status, reply.json["reject_reason"]) == (504, "EXCHANGE_RESPONSE_TIMEOUT")
     assert sim.executions("order-1") == 1
     assert (await call.status("order-1"))["status"] == "NEW"
     sim.exchange_slow(ACCOUNT, False)
     await call.place(client_order_id="order-2")
+
+
+async def test_the_reply_is_not_known_before_it_comes(call: Caller) -> None:
+    pace = Pace(reply=0.6, book=3600.0)
+    async with Simulator(sites={EAST: 0.0}, pace=pace) as sim:
+        slow = Caller(sim, call.session)
+        placing = asyncio.create_task(slow("POST", "/v1/orders", new_order()))
+        await until(lambda: sim.executions("order-1") == 1)
+        await until(lambda: len(sim.orders[0].history) > 1)
+        found = await slow.status("order-1")
+        (opened,) = (await slow("GET", "/v1/orders")).json
+        rows = (await slow("GET", "/v1/orders/history?time_start=2000-01-01&time_end=2099-01-01")).json
+        cancelled = (await slow("POST", "/v1/orders/cancel", CANCEL)).json
+        assert not placing.done()
+        for report in (found, opened, cancelled):
+            assert [step for step, _ in report["status_history"]] == ["RECEIVED", "ROUTING"]
+            assert (report["status"], report["exchange_order_id"]) == ("ROUTING", None)
+        assert [row["status"] for row in rows] == ["RECEIVED", "ROUTING"]
+        placed = (await placing).json
+        assert [step for step, _ in placed["status_history"]] == ["RECEIVED", "ROUTING", "ROUTED"]
+        assert placed["status_history"][:2] == found["status_history"]
+        times = [read_time(time) for _, time in placed["status_history"]]
+        assert times[2] - times[0] == pytest.approx(6_000_000, abs=2)
+        # Nobody who has the answer can read an older report.
+        assert (await slow.status("order-1"))["status_history"] == placed["status_history"]
 
 
 async def test_balances(sim: Simulator, call: Caller) -> None:

@@ -140,6 +140,7 @@ async def test_controls(sim: Simulator, call: Caller) -> None:
 
 def test_captured_pace() -> None:
     assert 0.1 < Pace.captured().reply < 0.3
+    assert Pace.captured().timeout > Pace().timeout
 
 
 Runner = Callable[[Coroutine[Any, Any, None]], None]

@@ -98,15 +98,21 @@ async def test_pnl_and_undeclared_fields(sim: Simulator, call: Caller, name: Any
 
 
 @pytest.mark.parametrize(
-    ("nulls", "in_reports", "in_balances"),
-    [("mixed", True, False), ("null", True, True), ("absent", False, False)],
+    ("nulls", "in_reports", "in_balances", "in_positions"),
+    [("mixed", True, True, False), ("null", True, True, True), ("absent", False, False, False)],
 )
-async def test_nulls(sim: Simulator, call: Caller, nulls: str, in_reports: bool, in_balances: bool) -> None:
+async def test_nulls(
+    sim: Simulator, call: Caller, nulls: str, in_reports: bool, in_balances: bool, in_positions: bool
+) -> None:
     found = await report(sim, call, {}, nulls=nulls)
     assert ("error_message" in found) is in_reports
     (row,) = (await call("GET", f"/v1/balances?exchange_id={ACCOUNT}")).json
     yen = next(one for one in row["data"] if one["id"] == "ZJPY")
+    assert yen.get("rate_usd") is None
     assert ("rate_usd" in yen) is in_balances
+    await call.place(exchange_id="BITMEX/JOHN", symbol_id_coinapi="BITMEX_PERP_BTC_USDT", price=10802)
+    (row,) = (await call("GET", "/v1/positions?exchange_id=BITMEX/JOHN")).json
+    assert ("liquidation_price" in row["data"][0]) is in_positions
 
 
 async def test_sparse_reports(sim: Simulator, call: Caller) -> None:

@@ -1,0 +1,180 @@
+"""The switches of `coinapi-ems simulate`, and how they are read."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, get_args, get_type_hints
+
+import typer
+
+from .exits import Failure
+
+if TYPE_CHECKING:
+    from ..simulator import Variants
+
+__all__ = ["DEFAULT_SITES", "AuthFail", "PaceChoice", "SimulateOptions", "read_site", "read_variants"]
+
+DEFAULT_SITES: Final = ("aws-us-east-1-prd=40", "aws-eu-west-1-prd=15", "aws-us-west-2-prd=5")
+_SERVERS: Final = "Servers"
+_FAULTS: Final = "Faults"
+_WIRE: Final = "Wire"
+
+
+class AuthFail(StrEnum):
+    """The status with which every caller is refused."""
+
+    UNAUTHORIZED = "401"
+    FORBIDDEN = "403"
+
+    @property
+    def status(self) -> Literal[401, 403]:
+        """The status as a number."""
+        return 401 if self is AuthFail.UNAUTHORIZED else 403
+
+
+class PaceChoice(StrEnum):
+    """How fast an order walks."""
+
+    FAST = "fast"
+    CAPTURED = "captured"
+
+
+class SimulateOptions:
+    """The options of the command."""
+
+    Site = Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ID=MILLISECONDS",
+            help=f"A site and its delay there and back; may be repeated. By default {', '.join(DEFAULT_SITES)}.",
+            rich_help_panel=_SERVERS,
+        ),
+    ]
+    Exchange = Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="EXCHANGE",
+            help="An exchange account every site serves; may be repeated.",
+            rich_help_panel=_SERVERS,
+        ),
+    ]
+    ManagementPort = Annotated[
+        int,
+        typer.Option(min=0, max=65535, help="Port of the Managed Cloud API; 0: any.", rich_help_panel=_SERVERS),
+    ]
+    Tls = Annotated[
+        bool,
+        typer.Option(
+            "--tls", help="https everywhere, with a certificate authority of its own.", rich_help_panel=_SERVERS
+        ),
+    ]
+    ApiKeyFile = Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="The key callers must show; by default one is made up and shown.",
+            rich_help_panel=_SERVERS,
+        ),
+    ]
+    RequireBearerFile = Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="A token that callers must show as Authorization: Bearer, besides the key.",
+            rich_help_panel=_SERVERS,
+        ),
+    ]
+    PerSiteOrders = Annotated[
+        bool,
+        typer.Option(
+            "--per-site-orders",
+            help="Each site knows only the orders placed through it.",
+            rich_help_panel=_SERVERS,
+        ),
+    ]
+    Down = Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="EXCHANGE",
+            help="An account that cannot be reached: 490, no order gets there; may be repeated.",
+            rich_help_panel=_FAULTS,
+        ),
+    ]
+    Slow = Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="EXCHANGE",
+            help="An account that answers new orders too late: 504, yet each gets there; may be repeated.",
+            rich_help_panel=_FAULTS,
+        ),
+    ]
+    AuthFail = Annotated[
+        AuthFail | None, typer.Option(help="Refuse every caller with this status.", rich_help_panel=_FAULTS)
+    ]
+    Variant = Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=VALUE",
+            help="How the wire looks where its descriptions disagree, such as cancel_all=empty; may be repeated. "
+            "A wrong NAME lists them all with their values.",
+            rich_help_panel=_WIRE,
+        ),
+    ]
+    Pace = Annotated[
+        PaceChoice,
+        typer.Option(
+            help="How fast an order walks: a few milliseconds a step, or about 0.2 s as captured.",
+            rich_help_panel=_WIRE,
+        ),
+    ]
+    Seed = Annotated[
+        int | None,
+        typer.Option(help="Makes the ids the exchanges give out repeatable.", rich_help_panel=_WIRE),
+    ]
+    Log = Annotated[bool, typer.Option("--log", help="Write a line on stderr for each request.")]
+
+
+def read_site(text: str) -> tuple[str, float]:
+    """Return a site's id and its delay in seconds.
+
+    Raises Failure: if the text has another form.
+    """
+    name, _, delay = text.rpartition("=")
+    try:
+        seconds = float(delay) / 1000
+    except ValueError:
+        seconds = -1.0
+    if not name or not 0 <= seconds < 60:
+        raise Failure(f"--site {text!r} is not of the form ID=MILLISECONDS, such as aws-eu-west-1-prd=15.")
+    return name, seconds
+
+
+def read_variants(given: Sequence[str] | None) -> "Variants":
+    """Return the variants that texts of the form NAME=VALUE ask for.
+
+    Raises Failure: if a name or a value is none of those there are, which it lists.
+    """
+    from ..simulator import Variants
+
+    choices, found = _choices(Variants), {}
+    for text in given or ():
+        name, _, value = (part.strip() for part in text.partition("="))
+        if name not in choices:
+            known = ", ".join(f"{one}={'|'.join(values)}" for one, values in choices.items())
+            raise Failure(f"--variant {text!r} names no variant; there are: {known}.")
+        if value not in choices[name]:
+            raise Failure(f"--variant {text!r} has no such value; {name} is one of: {', '.join(choices[name])}.")
+        found[name] = choices[name][value]
+    return Variants(**found)
+
+
+def _choices(variants: type["Variants"]) -> dict[str, Mapping[str, Any]]:
+    """The values of each field, by the texts that ask for them."""
+    hints = get_type_hints(variants)
+    return {
+        field.name: {"false": False, "true": True}
+        if hints[field.name] is bool
+        else {str(value): value for value in get_args(hints[field.name])}
+        for field in fields(variants)
+    }
