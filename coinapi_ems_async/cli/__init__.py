@@ -1,5 +1,6 @@
 """The `coinapi-ems` command. Needs the extra `cli`; nothing else in the package imports it."""
 
+import os
 import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
@@ -15,6 +16,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     Raises SystemExit: always.
     """
+    _open_standard_files()
     if any(find_spec(name) is None for name in _NEEDED):
         sys.stderr.write(
             'coinapi-ems needs typer and rich; install them with: pip install "coinapi-ems-async[cli]"\n'
@@ -23,3 +25,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from .app import run
 
     raise SystemExit(run(arguments))
+
+
+def _open_standard_files() -> None:
+    """Give a process that was started with closed standard files void ones: sockets would take their numbers."""
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(number)
+        except OSError:
+            void = os.open(os.devnull, os.O_RDWR)
+            if void != number:
+                os.dup2(void, number)
+                os.close(void)
+            setattr(sys, name, os.fdopen(number, mode, closefd=False))

@@ -117,7 +117,11 @@ def execute(run: Invocation, body: Callable[[], Awaitable[Exit | None]]) -> Exit
     with _diagnostics(run):
         try:
             with asyncio.Runner(loop_factory=run.loop_factory()) as runner:
-                return runner.run(_await(body)) or Exit.OK
+                status = runner.run(_await(body))
+            if status is None and run.out.lost:
+                said = f"the answer could not be written to standard output: {run.out.lost}."
+                return _failed(run, said, Exit.INTERNAL)
+            return status or Exit.OK
         except Failure as failure:
             return _failed(run, failure.sentence, failure.status)
         except EMSError as error:
@@ -126,11 +130,14 @@ def execute(run: Invocation, body: Callable[[], Awaitable[Exit | None]]) -> Exit
             run.out.fail(sentence(error), status, error_data(error))
             return status
         except (KeyboardInterrupt, typer.Abort):
+            if run.ended is not None:
+                return run.ended
             said = f"interrupted; {run.pending}" if run.pending else "interrupted."
             return _failed(run, said, Exit.INTERRUPTED)
         except Exception as error:  # the last line of defence: a traceback helps nobody at a terminal
             _trace(run)
-            said = f"internal error ({type(error).__name__}); run it again with --debug and report what it prints."
+            advice = run.pending or "run it again with --debug and report what it prints."
+            said = f"internal error ({type(error).__name__}); {advice}"
             return _failed(run, said, Exit.INTERNAL)
 
 

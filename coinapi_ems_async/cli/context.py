@@ -14,7 +14,7 @@ from typing import Final
 from ..auth import ApiKeyHeader, ApiKeyQuery, Auth, ClientCertificate, NoAuth, find_api_key
 from ..client import EMSClient
 from ..settings import MANAGEMENT_URL, Settings
-from .exits import Failure
+from .exits import Exit, Failure
 from .output import Output
 
 __all__ = ["AuthWay", "Invocation", "LoopChoice", "NoteHandler", "Options", "read_key"]
@@ -60,7 +60,8 @@ class Options:
 class Invocation:
     """One run of a command: its options, its output, and the clients it opens.
 
-    pending: what is to be said if the command is interrupted after something may have been sent.
+    pending: what is to be said if the command is interrupted after something may have been sent. ended: the
+    exit status of an order whose outcome has been shown; nothing that happens afterwards changes it.
     """
 
     def __init__(self, options: Options) -> None:
@@ -68,6 +69,7 @@ class Invocation:
         self.out = Output(json=bool(options.json))
         self.settings = Settings()
         self.pending: str | None = None
+        self.ended: Exit | None = None
 
     @property
     def timeout(self) -> float | None:

@@ -277,8 +277,12 @@ def _ended(run: Invocation, outcome: Outcome, exchange: str) -> Exit:
         advice = f"This acknowledges the request only; see what is left with `coinapi-ems orders list {exchange}`."
         data["advice"] = advice
     run.out.show(data, outcome_view(outcome))
+    if run.out.lost:
+        named = f"{data['outcome']} at {outcome.site}, client_order_id {outcome.client_order_id}"
+        run.out.note(f"{named}; standard output could not be written: {run.out.lost}", "bold")
     if advice and not run.out.json:
         run.out.note(advice, "bold bad" if isinstance(outcome, Unknown) else "faint")
     elif not run.out.json and not isinstance(outcome, Accepted):
         run.out.fail(str(data["error"]["message"]), exit_of_outcome(outcome))
-    return exit_of_outcome(outcome)
+    run.ended = exit_of_outcome(outcome)
+    return run.ended

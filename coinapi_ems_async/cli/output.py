@@ -55,40 +55,53 @@ def forsake_stdout() -> None:
         os.close(void)
 
 
-def write_out(text: str) -> None:
-    """Write to standard output at once, whether or not anybody still reads it."""
+def write_out(text: str) -> str | None:
+    """Write to standard output at once; returns why it could not be written, None if all is well.
+
+    A reader that has left is no trouble. Nothing is raised: what became of an order must not be lost because
+    a disk is full.
+    """
     try:
         sys.stdout.write(without_unicode(text, sys.stdout.encoding or "utf-8"))
         sys.stdout.flush()
     except BrokenPipeError:
         forsake_stdout()
+    except OSError as error:
+        forsake_stdout()
+        return error.strerror or type(error).__name__
+    return None
 
 
 class _Clean:
     """Standard output, with the secrets blotted out of what is written."""
 
-    def __init__(self, clean: Callable[[str], str]) -> None:
-        self._clean = clean
+    def __init__(self, write: Callable[[str], None]) -> None:
+        self._write = write
 
     def __getattr__(self, name: str) -> Any:
         return getattr(sys.stdout, name)  # the one there is now: tests replace it
 
     def write(self, text: str) -> int:
-        write_out(self._clean(text))
+        self._write(text)
         return len(text)
 
 
 class Output:
     """Writes answers and errors, as JSON with `json`.
 
-    hide: adds a secret that is blotted out of everything written from then on.
+    hide: adds a secret that is blotted out of everything written from then on. lost: why something could not be
+    written to standard output, None if all was.
     """
 
     def __init__(self, *, json: bool) -> None:
         self.json = json
-        self.console = Console(theme=THEME, highlight=False, file=cast(IO[str], _Clean(self.clean)))
+        self.console = Console(theme=THEME, highlight=False, file=cast(IO[str], _Clean(self._write)))
+        self.lost: str | None = None
         self._errors = Console(theme=THEME, highlight=False, stderr=True, soft_wrap=True)
         self._secrets: list[str] = []
+
+    def _write(self, text: str) -> None:
+        self.lost = write_out(self.clean(text)) or self.lost
 
     def hide(self, secret: str) -> None:
         """Blot a secret out of errors, logs and JSON, in clear or percent-encoded."""
@@ -108,7 +121,7 @@ class Output:
             text.encode(sys.stdout.encoding or "utf-8")
         except UnicodeEncodeError:  # only inside of strings, where an escape means the same
             text = "".join(one if one.isascii() else json.dumps(one)[1:-1] for one in text)
-        write_out(text + "\n")
+        self._write(text + "\n")
 
     def show(self, value: Any, *views: RenderableType) -> None:
         """Write `value` as JSON, or the views for people."""
@@ -120,7 +133,7 @@ class Output:
 
     def line(self, text: str) -> None:
         """Write one line as it is, never wrapped: something to be pasted."""
-        write_out(text + "\n")
+        self._write(text + "\n")
 
     def note(self, text: str, style: str = "faint") -> None:
         """Tell people something beside the answer, on stderr."""

@@ -107,3 +107,38 @@ def test_marks_of_the_notes_stay_in_the_library() -> None:
         assert sentence(InvalidRequest(f"one {mark}, not both")) == "one, not both."
     twice = InvalidRequest("the connection was refused: the connection was refused (x)")
     assert sentence(twice) == "the connection was refused (x)."
+
+
+PLACE = f"{COMMAND} orders place --exchange KRAKEN/JOHN --symbol KRAKEN_SPOT_BTC_USDT --side buy --execute"
+
+
+LOST = {
+    "full-disk": ">/dev/full",
+    "closed": ">&-",
+    "left": "| true",
+    "full-disk-json": "--json >/dev/full",
+    "closed-plain": "--loop plain >&-",
+}
+
+
+@pytest.mark.parametrize("name", LOST)
+def test_the_outcome_of_an_order_survives_a_lost_output(service: Service, name: str) -> None:
+    done = shell(f"{PLACE} --amount 1 --price 9000 --client-order-id {name} {LOST[name]}")
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "again" not in done.stderr
+    assert service.do(lambda: service.sim.executions(name)) == 1
+    if "full" in name:
+        assert f"client_order_id {name}" in done.stderr
+
+
+def test_a_rejection_survives_a_lost_output(service: Service) -> None:
+    done = shell(f"{PLACE} --amount 100000000 --price 9000 >/dev/full")
+    assert done.returncode == 3, done.stderr
+
+
+def test_a_read_that_could_not_be_written_says_so(service: Service) -> None:
+    done = shell(f"{COMMAND} sites >/dev/full")
+    assert done.returncode == 1
+    assert "could not be written" in done.stderr
+    assert shell(f"{COMMAND} sites 2>&-").returncode == 0
