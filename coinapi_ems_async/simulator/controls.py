@@ -13,7 +13,7 @@ from .catalog import base_name, symbols_of
 from .clock import Moment
 from .ledger import Balance
 from .orders import Order
-from .records import Injection, Record, Records
+from .records import MANAGEMENT, Injection, Record, Records
 from .variants import Variants
 
 
@@ -116,28 +116,46 @@ class Controls:
         return market.trade(exchange_id, symbol, Side(side), Decimal(price), Decimal(amount), moment)
 
     def exchange_down(self, exchange_id: str) -> None:
-        """Make an account unreachable: 490, and no order reaches it."""
-        self._world.market.down.add(exchange_id)
+        """Make an account unreachable: 490, and no order reaches it.
+
+        Raises KeyError: if there is no such account.
+        """
+        self._world.market.down.add(self._account(exchange_id))
 
     def exchange_up(self, exchange_id: str) -> None:
         """Make an account reachable again."""
         self._world.market.down.discard(exchange_id)
 
     def exchange_slow(self, exchange_id: str, slow: bool = True) -> None:
-        """Make an account too slow to answer new orders: 504 after `Pace.timeout`, although each reaches it."""
+        """Make an account too slow to answer new orders: 504 after `Pace.timeout`, although each reaches it.
+
+        Raises KeyError: if there is no such account.
+        """
         if slow:
-            self._world.market.slow.add(exchange_id)
+            self._world.market.slow.add(self._account(exchange_id))
         else:
             self._world.market.slow.discard(exchange_id)
 
     def inject(self, injection: Injection) -> Injection:
-        """Force an answer; of several that match, the oldest not used up is taken."""
+        """Force an answer; of several that match, the oldest not used up is taken.
+
+        Raises TypeError: if it is no Injection. KeyError: if there is no such site.
+        """
+        if not isinstance(injection, Injection):
+            raise TypeError(f"expected an Injection, got {type(injection).__name__}")
+        if injection.site not in (None, MANAGEMENT, *self._world.directory.sites):
+            raise KeyError(f"no such site: {injection.site!r}; there are {', '.join(self._world.directory.sites)}")
         self._injections.append(injection)
         return injection
 
     def clear_injections(self) -> None:
         """Force no more answers; requests that hang go on hanging until `release`."""
         self._injections.clear()
+
+    def _account(self, exchange_id: str) -> str:
+        if exchange_id not in self.accounts:
+            raise KeyError(f"no such account: {exchange_id!r}; there are {', '.join(self.accounts)}")
+        return exchange_id
 
     def _advance(self) -> Moment:
         moment = read_clock()

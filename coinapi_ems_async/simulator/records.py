@@ -8,6 +8,8 @@ from typing import Any, Final, Literal, get_args
 from .messages import JSON, Answer, Request
 from .numbers import write_json
 
+MANAGEMENT: Final = "management"
+"""Name of the Managed Cloud API's server among the sites."""
 LOGGER: Final = logging.getLogger("coinapi_ems_async.simulator")
 
 OperationName = Literal[
@@ -56,7 +58,9 @@ class Record:
     def answered(self, status: int) -> None:
         """Note the answer, and log it."""
         self.status = status
-        LOGGER.info("%s %s %s %d", self.site, self.operation, self.client_order_id or "-", status)
+        # Probes come many times a second, and their usual answer, 404, looks like a fault to who reads the log.
+        level = logging.DEBUG if self.operation == "probe" else logging.INFO
+        LOGGER.log(level, "%s %s %s %d", self.site, self.operation, self.client_order_id or "-", status)
 
 
 class Records(list[Record]):

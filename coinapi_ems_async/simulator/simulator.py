@@ -18,10 +18,10 @@ from .front import Front
 from .gateway import Gateway
 from .management import Management
 from .market import Market
+from .records import MANAGEMENT
 from .server import Listener
 from .variants import Pace, Variants
 
-MANAGEMENT: Final = "management"
 DEFAULT_SITES: Final[Mapping[str, float]] = {
     "aws-us-east-1-prd": 0.040,
     "aws-eu-west-1-prd": 0.015,
@@ -96,7 +96,7 @@ class Simulator(Controls):
         self._ca_file: Path | None = None
         self._started = False
         self._fronts = {MANAGEMENT: self._front(MANAGEMENT, 0.0)}
-        self._fronts |= {site: self._front(site, delay) for site, delay in delays.items()}
+        self._fronts |= {site: self._front(site, _delay(delay)) for site, delay in delays.items()}
         numbers, fixed = count(1), {MANAGEMENT: management_port} | _ports(delays, ports)
         self._listeners = {
             name: Listener(front, host, fixed.get(name, 0), numbers) for name, front in self._fronts.items()
@@ -211,9 +211,9 @@ class Simulator(Controls):
     def set_delay(self, site: str, seconds: float) -> None:
         """Change a site's delay, there and back, for requests that come from now on.
 
-        Raises KeyError: if there is no such site.
+        Raises KeyError: if there is no such site. ValueError: if it is not a number of seconds from 0 up.
         """
-        self._fronts[site].delay = seconds
+        self._fronts[site].delay = _delay(seconds)
 
     def release(self) -> None:
         """Answer every request that an injection made hang."""
@@ -256,3 +256,9 @@ def _ports(sites: Mapping[str, float], ports: Mapping[str, int] | Sequence[int] 
     if isinstance(ports, Mapping):
         return dict(ports)
     return dict(zip(sites, ports, strict=False))
+
+
+def _delay(seconds: float) -> float:
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds < 1e6:
+        raise ValueError(f"a delay must be a number of seconds from 0 up, got {seconds!r}")
+    return float(seconds)

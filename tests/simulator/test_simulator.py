@@ -15,7 +15,7 @@ import pytest
 import uvloop
 
 from coinapi_ems_async.models.enums import Side
-from coinapi_ems_async.simulator import Pace, Simulator
+from coinapi_ems_async.simulator import Injection, Pace, Simulator
 
 from .helpers import ACCOUNT, EAST, INSTANT, SYMBOL, Caller, new_order
 
@@ -186,3 +186,21 @@ def test_stopping_while_a_peer_connects(run: Runner, turns: int, tls: bool) -> N
 
     run(scene())
     gc.collect()
+
+
+async def test_wrong_names_and_delays_are_told(sim: Simulator) -> None:
+    for call in (
+        lambda: sim.exchange_down("NOWHERE"),
+        lambda: sim.exchange_slow("NOWHERE"),
+        lambda: sim.inject(Injection(site="nowhere", status=500)),
+        lambda: sim.set_delay("nowhere", 0.1),
+    ):
+        with pytest.raises(KeyError):
+            call()
+    for wrong in (-1, float("nan"), "0.1", True):
+        with pytest.raises(ValueError, match="delay"):
+            sim.set_delay(EAST, wrong)  # type: ignore[arg-type]  # what is tested
+        with pytest.raises(ValueError, match="delay"):
+            Simulator(sites={"a": wrong})  # type: ignore[dict-item]  # what is tested
+    with pytest.raises(TypeError, match="Injection"):
+        sim.inject("order_new")  # type: ignore[arg-type]  # what is tested
