@@ -276,6 +276,26 @@ async def test_an_order_that_was_refused_may_be_sent_again_under_its_id(sim: Sim
     assert again.reason is NotSentReason.DUPLICATE
 
 
+async def test_a_report_may_settle_an_order_as_rejected(sim: Simulator, ems: EMSClient) -> None:
+    order = an_order(amount_order="1e12", price="100000")  # more than the account holds
+    sim.inject(Injection(operation="order_new", status=502, execute="before"))
+    assert isinstance(await ems.orders.submit(order), Unknown)
+    assert (await ems.orders.status(order.client_order_id)).is_rejected
+    settled = ems.orders.settled[order.client_order_id]
+    assert isinstance(settled, Rejected)
+    assert "funds" in settled.message
+    assert isinstance(await ems.orders.submit(order), Rejected)  # its id was not spent
+
+
+async def test_only_so_many_sites_of_orders_are_remembered(sim: Simulator) -> None:
+    settings = Settings(remembered_orders=2)
+    async with EMSClient(sim.api_key, management_url=sim.management_url, settings=settings) as ems:
+        orders = [an_order() for _ in range(3)]
+        for order in orders:
+            await ems.orders.place(order)
+        assert [ems.ledger.taker(order.client_order_id) is not None for order in orders] == [False, True, True]
+
+
 async def test_an_order_that_nobody_knows_can_be_forgotten(sim: Simulator, ems: EMSClient) -> None:
     order = an_order()
     sim.inject(Injection(operation="order_new", status=502, execute="never"))
