@@ -117,15 +117,21 @@ class OrderLedger:
             more = order.evidence + outcome.evidence
             self._unresolved[name] = msgspec.structs.replace(order, evidence=more)
             return
+        self._note(name, outcome)
         self._copies[name] -= 1
         if not self._copies[name]:
             self._resolve(name, outcome)
 
-    def _resolve(self, name: str, outcome: Outcome) -> None:
-        del self._unresolved[name], self._copies[name]
+    def _note(self, name: str, outcome: Outcome) -> None:
+        """Keep what became of an order; that one copy was refused says nothing of one that was taken."""
         if not isinstance(outcome, Rejected):
             self.spend(name)
+        elif name in self._spent:
+            return
         _remember(self._settled, name, outcome, _LATE_OUTCOMES)
+
+    def _resolve(self, name: str, outcome: Outcome) -> None:
+        del self._unresolved[name], self._copies[name]
         log.info("order %s at site %s is resolved: %s", name, outcome.site, type(outcome).__name__)
 
     def forget(self, client_order_id: str) -> UnresolvedOrder:
@@ -140,18 +146,21 @@ class OrderLedger:
         return order
 
     def saw(self, report: ExecutionReport, site: str | None) -> None:
-        """Take in a report from any read: it settles the unresolved orders of that id."""
-        if report.client_order_id not in self._unresolved:
-            return
+        """Take in a report from any answer: it settles the unresolved orders of that id.
+
+        Except that one copy of several was rejected: the others may be in the book all the same.
+        """
         name = report.client_order_id
+        if name not in self._unresolved or (report.is_rejected and self._copies[name] > 1):
+            return
+        outcome: Outcome = Accepted(client_order_id=name, site=site, report=report)
         if report.is_rejected:
             reason, said = RejectedReason.EXCHANGE, report.error_message or ""
-            rejected = Rejected(
+            outcome = Rejected(
                 client_order_id=name, site=site, report=report, reason=reason, status=200, message=said
             )
-            self._resolve(name, rejected)
-        else:
-            self._resolve(name, Accepted(client_order_id=name, site=site, report=report))
+        self._note(name, outcome)
+        self._resolve(name, outcome)
 
 
 def _remember(memory: "OrderedDict[str, _T]", name: str, value: _T, most: int) -> None:

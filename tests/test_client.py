@@ -317,6 +317,7 @@ async def test_a_client_that_is_never_closed_says_so(sim: Simulator) -> None:
     with pytest.warns(ResourceWarning, match="never closed"):
         ems.__del__()
     await ems.aclose()
+    assert not ems.health().is_open
 
 
 async def test_under_a_cancelled_scope_of_anyio(sim: Simulator) -> None:

@@ -72,13 +72,15 @@ class _Handler(ResponseHandler):
     """Ends its connection at the first byte that arrives while it is kept and no answer is due.
 
     aiohttp itself would keep a whole stray answer for the next request, and forget the first half of one.
+    `due` is the attempt whose answer is expected. aiohttp frees a connection before the attempt that used it
+    runs on, so that the next may have it already: only its own attempt may say that nothing is due.
     """
 
-    is_due = False
+    due: Attempt | None = None
 
     def data_received(self, data: bytes) -> None:
         """Take in bytes."""
-        if self.is_due or not data:  # without data aiohttp goes on with what it has
+        if self.due is not None or not data:  # without data aiohttp goes on with what it has
             super().data_received(data)
         elif self.transport is not None:
             self.force_close()
@@ -103,7 +105,7 @@ class _Connector(aiohttp.TCPConnector):
             connection = await super().connect(*args, **kwargs)
         attempt, protocol = _attempt.get(), connection.protocol
         if isinstance(protocol, _Handler):
-            protocol.is_due = True
+            protocol.due = attempt
         if attempt is not None and protocol is not None:
             attempt.reused = protocol in self._numbers
             if not attempt.reused:
@@ -325,8 +327,8 @@ def _unwatch(session: aiohttp.ClientSession) -> None:
 
 def _nothing_due(attempt: Attempt) -> None:
     protocol = getattr(attempt.transport, "get_protocol", lambda: None)()
-    if isinstance(protocol, _Handler):
-        protocol.is_due = False
+    if isinstance(protocol, _Handler) and protocol.due is attempt:
+        protocol.due = None
 
 
 def _is_framed(response: aiohttp.ClientResponse) -> bool:

@@ -21,7 +21,10 @@ from coinapi_ems_async import (
     Settings,
     Unknown,
 )
+from coinapi_ems_async.operations import LOCATIONS, plain_read
 from coinapi_ems_async.simulator import Pace, Simulator
+from coinapi_ems_async.transport.aiohttp import _Handler, _nothing_due
+from coinapi_ems_async.transport.base import Attempt
 
 from ..conftest import an_order
 from ..wire import End, Reply, ScriptedServer, Seen, a_listener_that_never_accepts, answer, report, served
@@ -462,3 +465,36 @@ async def test_two_clients_share_a_session() -> None:
             assert len(session.trace_configs) == 1
         assert session.trace_configs == []
         assert len(server.operations("DELETE /v1/accounts/all")) == 3
+
+
+async def test_only_the_attempt_whose_answer_is_due_may_say_that_it_came() -> None:
+    """aiohttp hands a connection on before the attempt that used it has run to its end."""
+    handler = _Handler(asyncio.get_running_loop())
+    carrier = Carrier(handler)
+    first, second = (Attempt(plain_read(LOCATIONS), "a", until=0.0) for _ in range(2))
+    first.transport = second.transport = carrier
+    handler.due = second
+    due: list[Attempt | None] = []
+    for attempt in (first, second):
+        _nothing_due(attempt)
+        due.append(handler.due)
+    assert due == [second, None]
+    handler.transport = carrier
+    handler.data_received(b"HTTP/1.1 200 OK")
+    assert carrier.aborted
+
+
+class Carrier(asyncio.Transport):
+    """A transport that carries nothing."""
+
+    aborted = False
+
+    def __init__(self, protocol: asyncio.BaseProtocol) -> None:
+        super().__init__()
+        self._protocol = protocol
+
+    def get_protocol(self) -> asyncio.BaseProtocol:
+        return self._protocol
+
+    def abort(self) -> None:
+        self.aborted = True
