@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+import aiohttp
 import anyio
 import pytest
 
@@ -290,6 +291,18 @@ async def test_closing_while_opening(sim: Simulator) -> None:
         await opening
     assert not ems.health().is_open
     assert asyncio.all_tasks() == before
+
+
+async def test_closing_while_opening_with_a_session_of_the_users_own(sim: Simulator) -> None:
+    async with aiohttp.ClientSession() as session:
+        ems = EMSClient(sim.api_key, management_url=sim.management_url, management_session=session)
+        opening = asyncio.create_task(ems.open())
+        await asyncio.sleep(0.002)
+        await ems.aclose()
+        with pytest.raises(EMSError):
+            await opening
+        assert session.trace_configs == []
+        assert not session.closed
 
 
 async def test_closing_finishes_however_often_it_is_cancelled(sim: Simulator) -> None:

@@ -162,15 +162,15 @@ class Monitor:
         """Take over a new site table: watch what came, forget what went."""
         left_before = set(self._roster.leaving)
         changes = self._roster.apply(directory)
+        leaving = [entry for entry in self._roster.leaving if entry not in left_before]
         for site in changes.added:
             log.info("site %s (%s) added", site.id, site.url)
             self.watch(self._roster.entries[site.url])
         for site in changes.removed:
             log.info("site %s (%s) removed", site.id, site.url)
             await self.forget(site.url)
-        for entry in self._roster.leaving:
-            if entry not in left_before:
-                self._supervisor.start(f"leaving {entry.site.url} {id(entry)}", partial(self._leave, entry))
+        for entry in leaving:
+            self._supervisor.start(f"leaving {entry.site.url} {id(entry)}", partial(self._leave, entry))
 
     async def _leave(self, entry: SiteEntry) -> None:
         await entry.leave(self._settings.drain)

@@ -179,6 +179,7 @@ class AiohttpPool(Pool):
             session = self._new_session(tls)
         else:
             _watch(session)
+        self._watching = not self._own
         self._session = session
         limit = size or settings.pool_size
         self._slots = asyncio.Semaphore(limit)
@@ -305,7 +306,9 @@ class AiohttpPool(Pool):
         if self.running:
             await asyncio.wait(self.running)
         if not self._own:
-            _unwatch(self._session)
+            if self._watching:
+                self._watching = False
+                _unwatch(self._session)
             return
         await self._session.close()
         for _ in range(2):  # callbacks of closed transports; aiohttp does not wait for TLS ones
