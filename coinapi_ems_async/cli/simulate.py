@@ -15,11 +15,20 @@ from rich.text import Text
 from .commands import LOCAL, command
 from .context import Invocation, read_key
 from .exits import Failure
-from .simulate_options import DEFAULT_SITES, AuthFail, PaceChoice, SimulateOptions, read_site, read_variants
+from .simulate_options import (
+    DEFAULT_SITES,
+    AuthFail,
+    PaceChoice,
+    SimulateOptions,
+    read_faults,
+    read_site,
+    read_variants,
+)
 from .tables import table
 
 if TYPE_CHECKING:
     from ..simulator import Simulator
+    from ..simulator.specs import Spec
 
 __all__ = ["register"]
 
@@ -41,6 +50,7 @@ async def simulate(
     down: SimulateOptions.Down = None,
     slow: SimulateOptions.Slow = None,
     auth_fail: SimulateOptions.AuthFail = None,
+    faults: SimulateOptions.Faults = None,
     variant: SimulateOptions.Variant = None,
     pace: SimulateOptions.Pace = PaceChoice.FAST,
     seed: SimulateOptions.Seed = None,
@@ -50,7 +60,7 @@ async def simulate(
 
     It serves both APIs on this machine: exchanges with order books, balances and positions, on which orders
     really fill. Paste the line it prints into another terminal, and every command, or your own program, talks
-    to the simulator. It can be made to misbehave as the service might.
+    to the simulator. It can be made to misbehave as the service might, and the network before it.
     """
     options: dict[str, Any] = {
         "api_key": _secret(run, api_key_file, "API key"),
@@ -63,13 +73,15 @@ async def simulate(
     }
     if exchange:
         options["exchanges"] = exchange
-    simulator = _made(site or DEFAULT_SITES, pace, options)
+    specs = read_faults(faults)
+    simulator = _made(site or DEFAULT_SITES, pace, options | _wires(specs))
     _break(simulator, down or (), slow or (), auth_fail)
+    _inject(simulator, specs)
     with _stopping() as stopped:
         try:
             await _start(simulator, management_port)
             line = _environment(simulator.environment(), api_key_file)
-            _tell(run, simulator.management_url, simulator.site_urls, line)
+            _tell(run, simulator.management_url, simulator.site_urls, line, faults or [])
             if log:
                 logging.getLogger("coinapi_ems_async.simulator").setLevel(logging.INFO)
             await stopped.wait()
@@ -108,6 +120,30 @@ def _break(simulator: "Simulator", down: Sequence[str], slow: Sequence[str], fai
     simulator.auth_fail = None if fail is None else fail.status
 
 
+def _wires(specs: "Sequence[Spec]") -> dict[str, Any]:
+    """What the simulator must have for faults on the wire."""
+    from ..simulator import FaultPlan, WireFault
+
+    plan = next((one.fault for one in specs if isinstance(one.fault, FaultPlan)), None)
+    return {"plan": plan, "proxied": any(isinstance(one.fault, WireFault) for one in specs)}
+
+
+def _inject(simulator: "Simulator", specs: "Sequence[Spec]") -> None:
+    from ..simulator import Injection, WireFault
+
+    for fault, site in specs:
+        try:
+            if isinstance(fault, Injection):
+                simulator.inject(fault)
+            elif isinstance(fault, WireFault):
+                for name in simulator.site_urls if site is None else [site]:
+                    simulator.wire(name).inject(fault)
+        except KeyError:
+            known = ", ".join(simulator.site_urls)
+            unknown = site or getattr(fault, "site", None)
+            raise Failure(f"--faults names {unknown!r}, which is none of the sites: {known}.") from None
+
+
 async def _start(simulator: "Simulator", port: int) -> None:
     try:
         await simulator.start()
@@ -123,12 +159,16 @@ def _environment(values: dict[str, str], key_file: Path | None) -> str:
     return "export " + " ".join(f"{name}={value}" for name, value in quoted.items())
 
 
-def _tell(run: Invocation, management: str, sites: dict[str, str], line: str) -> None:
+def _tell(run: Invocation, management: str, sites: dict[str, str], line: str, faults: Sequence[str]) -> None:
     data: dict[str, Any] = {"management_url": management, "sites": sites, "export": line}
+    if faults:
+        data["faults"] = list(faults)
     addresses = table("server", "address")
     addresses.add_row(Text("Managed Cloud API", style="bold"), management)
     for name, url in sites.items():
         addresses.add_row(Text(name, style="name"), url)
+    for fault in faults:
+        addresses.add_row(Text("fault", style="faint"), fault)
     run.out.show(data, addresses, "Paste this into another terminal:\n")
     if not run.out.json:
         run.out.line(line)

@@ -12,8 +12,17 @@ from .exits import Failure
 
 if TYPE_CHECKING:
     from ..simulator import Variants
+    from ..simulator.specs import Spec
 
-__all__ = ["DEFAULT_SITES", "AuthFail", "PaceChoice", "SimulateOptions", "read_site", "read_variants"]
+__all__ = [
+    "DEFAULT_SITES",
+    "AuthFail",
+    "PaceChoice",
+    "SimulateOptions",
+    "read_faults",
+    "read_site",
+    "read_variants",
+]
 
 DEFAULT_SITES: Final = ("aws-us-east-1-prd=40", "aws-eu-west-1-prd=15", "aws-us-west-2-prd=5")
 _SERVERS: Final = "Servers"
@@ -112,6 +121,17 @@ class SimulateOptions:
     AuthFail = Annotated[
         AuthFail | None, typer.Option(help="Refuse every caller with this status.", rich_help_panel=_FAULTS)
     ]
+    Faults = Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="SPEC",
+            help="What is to go wrong; may be repeated. On the wire, after so many bytes: reset:response@120 "
+            "(or fin, freeze, delay, drip; request, connect). In an answer: 503:order_new, 504:order_new,"
+            "execute=before, reset:order_new, real:balances,truncate=40,end=fin. Drawn: seed=7,rate=0.02. More "
+            "by ,NAME=VALUE, such as ,times=3 (or forever) or ,site=ID; a wrong NAME lists them all.",
+            rich_help_panel=_FAULTS,
+        ),
+    ]
     Variant = Annotated[
         list[str] | None,
         typer.Option(
@@ -148,6 +168,26 @@ def read_site(text: str) -> tuple[str, float]:
     if not name or not 0 <= seconds < 60:
         raise Failure(f"--site {text!r} is not of the form ID=MILLISECONDS, such as aws-eu-west-1-prd=15.")
     return name, seconds
+
+
+def read_faults(given: Sequence[str] | None) -> "list[Spec]":
+    """Return the faults that texts ask for.
+
+    Raises Failure: if one has no form that is known, asks for what there is not, or is a second seed.
+    """
+    from ..simulator import FaultPlan
+    from ..simulator.specs import read_fault
+
+    found: list[Spec] = []
+    for text in given or ():
+        try:
+            spec = read_fault(text)
+        except ValueError as error:
+            raise Failure(f"--faults {text!r}: {error}.") from None
+        if isinstance(spec.fault, FaultPlan) and any(isinstance(one.fault, FaultPlan) for one in found):
+            raise Failure(f"--faults {text!r}: there is a seed already.")
+        found.append(spec)
+    return found
 
 
 def read_variants(given: Sequence[str] | None) -> "Variants":

@@ -6,22 +6,34 @@ positions on which orders really fill.
 """
 
 from .book import BookView, Level
+from .injections import Injection
 from .ledger import Balance
 from .orders import Fill, Order
-from .records import OPERATIONS, Injection, Record
+from .processes import ProcessEnded, ProcessPerSite, SimulatorProcess
+from .proxy import FaultProxy
+from .records import OPERATIONS, Record
 from .simulator import Simulator
-from .variants import Pace, Variants
+from .variants import Http2, Pace, Variants
+from .wire_faults import Cut, FaultPlan, WireFault
 
 __all__ = [
     "OPERATIONS",
     "Balance",
     "BookView",
+    "Cut",
+    "FaultPlan",
+    "FaultProxy",
     "Fill",
+    "Http2",
     "Injection",
     "Level",
     "Order",
     "Pace",
+    "ProcessEnded",
+    "ProcessPerSite",
     "Record",
     "Simulator",
+    "SimulatorProcess",
     "Variants",
+    "WireFault",
 ]

@@ -1,11 +1,12 @@
 """What the two APIs share: the world behind them, and the way from a request to an operation."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from .auth import Guard
 from .clock import Moment
 from .directory import Directory
+from .journal import Journal
 from .market import Market
 from .messages import Answer, Request, Route, find_route
 from .rejects import unsupported_media_type, validation_problem
@@ -27,6 +28,20 @@ class World:
     pace: Pace
     clock: Callable[[], Moment]
     shared_orders: bool = True
+    journal: Journal | None = None
+    _hidden: dict[str, float] = field(default_factory=dict)
+
+    def hide(self, client_order_id: str, seconds: float) -> None:
+        """Keep an order out of status reads and of the lists of open orders for so long."""
+        self._hidden[client_order_id] = self.clock().now + seconds
+
+    def hides(self, client_order_id: str) -> bool:
+        """Whether an order is still kept out of what is read."""
+        until = self._hidden.get(client_order_id)
+        if until is None or self.clock().now < until:
+            return until is not None
+        del self._hidden[client_order_id]
+        return False
 
     @property
     def writer(self) -> Writer:

@@ -12,20 +12,22 @@ if TYPE_CHECKING:
 
 
 class MissingExtra(ImportError):
-    """The packages that make certificates are not installed."""
+    """A package of the extra `simulator` is not installed."""
 
-    def __init__(self) -> None:
-        super().__init__(
-            "the simulator makes certificates with trustme and cryptography; "
-            'install them with: pip install "coinapi-ems-async[simulator]"'
-        )
+    def __init__(self, use: str = "makes certificates with trustme and cryptography") -> None:
+        super().__init__(f'the simulator {use}; install that with: pip install "coinapi-ems-async[simulator]"')
 
 
 class Authority:
     """Issues the servers' certificate and the client certificates of `/v1/certificate/pem`.
 
+    `secrets` are those of another authority (`secrets`), to be the same.
+
     Raises MissingExtra: on first use, if the extra `simulator` (trustme, cryptography) is not installed.
     """
+
+    def __init__(self, secrets: tuple[bytes, bytes] | None = None) -> None:
+        self._secrets = secrets
 
     def check(self) -> None:
         """Raise MissingExtra: if no certificate could be made."""
@@ -40,7 +42,14 @@ class Authority:
         self.check()
         import trustme
 
+        if self._secrets is not None:
+            return trustme.CA.from_pem(*self._secrets)
         return trustme.CA(organization_name="Simulated EMS")
+
+    @property
+    def secrets(self) -> tuple[bytes, bytes]:
+        """The authority's certificate and private key, in PEM."""
+        return self._ca.cert_pem.bytes(), self._ca.private_key_pem.bytes()
 
     @property
     def pem(self) -> bytes:
@@ -57,11 +66,11 @@ class Authority:
         private = key.private_bytes(form.Encoding.PEM, form.PrivateFormat.PKCS8, form.NoEncryption())
         return public + private + issued.cert_chain_pems[0].bytes()
 
-    def server_context(self, host: str, *, client_certificates: bool) -> ssl.SSLContext:
+    def server_context(self, host: str, *, client_certificates: bool, http2: bool = False) -> ssl.SSLContext:
         """Return the context of a server on `host`; client certificates are asked for, never demanded."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
-        context.set_alpn_protocols(["http/1.1"])
+        context.set_alpn_protocols(["h2", "http/1.1"] if http2 else ["http/1.1"])
         self._ca.issue_cert(*dict.fromkeys((host, "127.0.0.1", "localhost"))).configure_cert(context)
         if client_certificates:
             context.verify_mode = ssl.CERT_OPTIONAL

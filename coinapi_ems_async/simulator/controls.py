@@ -11,9 +11,10 @@ from .api import World
 from .book import BookView
 from .catalog import base_name, symbols_of
 from .clock import Moment
+from .injections import Injection
 from .ledger import Balance
 from .orders import Order
-from .records import MANAGEMENT, Injection, Record, Records
+from .records import MANAGEMENT, Record, Records
 from .variants import Variants
 
 

@@ -3,8 +3,9 @@
 from dataclasses import dataclass, field
 
 from .api import Api
+from .injections import Injection
 from .messages import Answer, Request, Route
-from .records import Injection, Record, Records, client_order_id_of
+from .records import Record, Records, client_order_id_of
 
 
 @dataclass
@@ -33,8 +34,11 @@ class Front:
                 request.connection,
                 request.method,
                 request.hidden_path,
+                version=request.version,
             )
         )
+        if self.api.world.journal is not None:
+            self.api.world.journal.read(record)
         answer = self._answer(request, record, matched)
         answer.delay += self.delay
         answer.sent = record.answered
@@ -47,11 +51,14 @@ class Front:
         if injection.times is not None:
             injection.times -= 1
         real = self._real(request, matched) if injection.executes else None
-        answer = injection.answer() if injection.forces or real is None else real
-        answer.delay += injection.delay
-        answer.headers |= injection.headers
-        answer.hang = injection.hang
-        answer.reset = injection.reset or (real is None and not injection.forces)
+        if injection.hide and record.client_order_id is not None:
+            self.api.world.hide(record.client_order_id, injection.hide)
+        answer = real
+        if answer is None or injection.forces:
+            answer = injection.answer(request, self.api.world.variants)
+        injection.damage(answer)
+        says_something = injection.forces or (answer.fault is not None and answer.fault.silent)
+        answer.reset = injection.reset or (real is None and not says_something)
         return answer
 
     def _real(self, request: Request, matched: tuple[Route, tuple[str, ...]] | Answer) -> Answer:

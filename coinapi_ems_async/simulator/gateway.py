@@ -77,6 +77,8 @@ class Gateway(Api):
         if earlier is not None and world.variants.duplicates == "replay":
             return json_answer(world.writer.report(earlier))
         order = world.market.place(ticket, self.site, moment)
+        if world.journal is not None:
+            world.journal.executed(ticket.client_order_id)
         if ticket.exchange_id in world.market.slow:
             reason = RejectReason.EXCHANGE_RESPONSE_TIMEOUT
             text = f"Exchange {ticket.exchange_id} did not respond in time"
@@ -89,7 +91,7 @@ class Gateway(Api):
     def _order_status(self, request: Request, parameters: tuple[str, ...]) -> Answer:
         self.world.market.advance(self.world.clock())
         order = self.world.market.by_client_id(parameters[0], self._scope)
-        if order is None:
+        if order is None or self.world.hides(parameters[0]):
             return self._not_found(request, self.world.variants.status_miss, None, parameters[0])
         return json_answer(self.world.writer.report(order))
 
@@ -150,7 +152,8 @@ class Gateway(Api):
         served = {exchange_id} if exchange_id else world.directory.served(self.site)
         world.market.advance(world.clock())
         orders = world.market.open_orders(served - world.market.down, self._scope)
-        return json_answer([world.writer.report(order) for order in orders])
+        seen = [order for order in orders if not world.hides(order.client_order_id)]
+        return json_answer([world.writer.report(order) for order in seen])
 
     def _orders_history(self, request: Request, parameters: tuple[str, ...]) -> Answer:
         if not self.world.variants.history_configured:

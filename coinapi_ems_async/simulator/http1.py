@@ -2,20 +2,20 @@
 
 import asyncio
 import logging
-import os
-import socket
-import struct
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from email.utils import formatdate
 from functools import lru_cache
 from http import HTTPStatus
-from time import monotonic, time
+from time import time
 from typing import Final, Protocol, cast
 
 import httptools
 
-from .messages import Answer, Request, Service
+from .door import Line
+from .endings import cut, cut_when_sent, send_at_once
+from .messages import Answer, Fault, Request, Service
+from .timers import Timer
 
 LOGGER: Final = logging.getLogger("coinapi_ems_async.simulator")
 MAX_BODY: Final = 1_000_000
@@ -25,24 +25,22 @@ MAX_HEAD: Final = 32_768
 
 _MAX_UNREAD_HEAD: Final = 524_288  # a head that never ends; above what one read can bring
 _MAX_QUEUE: Final = 64  # pipelined requests after which we stop reading
-_EARLY: Final = 1e-6  # s, by which an answer may be given before its time
-_TICK: Final = 0.0005  # s, the shortest wait: less would be none at all on uvloop
 _LINGER: Final = 0.5  # s, to let a peer read the refusal of what it is still sending
 _PHRASES: Final = {status.value: status.phrase for status in HTTPStatus}
 
 
 class Host(Protocol):
-    """What a connection needs from the listener it belongs to."""
+    """What a connection needs from the listener it belongs to; `hung` says how to go on with what hangs."""
 
     service: Service
-    hung: "dict[Connection, Callable[[], None]]"
+    hung: dict[Hashable, Callable[[], None]]
 
-    def joined(self, connection: "Connection") -> int:
+    def joined(self, connection: Line) -> int:
         """Note a new connection and return its number."""
         ...
 
-    def left(self, connection: "Connection") -> None:
-        """Note that a connection is gone."""
+    def gone(self, line: Line) -> None:
+        """Note that a connection is no more."""
         ...
 
 
@@ -54,7 +52,7 @@ class Connection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._parser = httptools.HttpRequestParser(self)
         self._queue: deque[tuple[Request | Answer, bool]] = deque()
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: Timer | None = None
         self._transport: asyncio.Transport | None = None
         self._busy = False
         self._deaf = False
@@ -76,14 +74,15 @@ class Connection(asyncio.Protocol):
         """Take the transport."""
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass
         self._certified = bool(transport.get_extra_info("peercert"))
-        _set_option(transport, socket.IPPROTO_TCP, socket.TCP_NODELAY, struct.pack("i", 1))
+        send_at_once(transport)
         self.number = self._host.joined(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget everything; an answer not yet given is never given."""
         if self._timer is not None:
             self._timer.cancel()
-        self._host.left(self)
+        self._host.hung.pop(self, None)
+        self._host.gone(self)
         self._queue.clear()
         self._transport = None
         self._deaf = True
@@ -148,6 +147,7 @@ class Connection(asyncio.Protocol):
             body=b"".join(self._body),
             connection=self.number,
             certified=self._certified,
+            version=self._parser.get_http_version(),
         )
         self._queue.append((request, self._parser.should_keep_alive()))
         if len(self._queue) > _MAX_QUEUE and self._transport is not None and not self._paused:
@@ -158,8 +158,7 @@ class Connection(asyncio.Protocol):
     def abort(self) -> None:
         """Cut the connection with a reset; nothing more is sent."""
         if self._transport is not None:
-            _set_option(self._transport, socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            self._transport.abort()
+            cut(self._transport)
 
     def _count_head(self, size: int) -> None:
         self._head_size += size
@@ -194,17 +193,9 @@ class Connection(asyncio.Protocol):
         if answer.hang:
             self._host.hung[self] = lambda: self._resume(answer, keep, method)
         elif answer.delay > 0:
-            self._wait(monotonic() + answer.delay, lambda: self._resume(answer, keep, method))
+            self._timer = Timer(self._loop, answer.delay, lambda: self._resume(answer, keep, method))
         else:
             self._give(answer, keep, method)
-
-    def _wait(self, due: float, then: Callable[[], None]) -> None:
-        # Asked again on waking: uvloop's timers count whole milliseconds and may be early by one.
-        left = due - monotonic()
-        if left > _EARLY:
-            self._timer = self._loop.call_later(max(left, _TICK), self._wait, due, then)
-        else:
-            then()
 
     def _resume(self, answer: Answer, keep: bool, method: str) -> None:
         self._timer = None
@@ -220,15 +211,22 @@ class Connection(asyncio.Protocol):
             self._queue.clear()
             self.abort()
             return
-        self._write(encode(answer, keep=keep, head_only=method == "HEAD"))
-        if answer.sent is not None:
+        data, fault = encode(answer, keep=keep, head_only=method == "HEAD"), answer.fault
+        self._write(data if fault is None else _damaged(data, answer.body, fault))
+        if answer.sent is not None and (fault is None or fault.whole):
             answer.sent(answer.status)
-        if keep:
-            return
+        if fault is not None and fault.end == "reset":
+            self._deaf = True
+            self._queue.clear()
+            cut_when_sent(self._loop, self._transport)
+        elif not keep or (fault is not None and fault.end == "fin"):
+            self._close()
+
+    def _close(self) -> None:
         self._queue.clear()
-        if self._deaf:
-            self._timer = self._loop.call_later(_LINGER, self._transport.close)
-        else:
+        if self._transport is not None and self._deaf:
+            self._timer = Timer(self._loop, _LINGER, self._transport.close)
+        elif self._transport is not None:
             self._deaf = True
             self._transport.close()
 
@@ -237,18 +235,14 @@ class Connection(asyncio.Protocol):
             self._transport.write(data)
 
 
-def _set_option(transport: asyncio.BaseTransport, level: int, name: int, value: bytes) -> None:
-    # Through a copy of the descriptor: the sockets that loops hand out need not know all options.
-    sock = transport.get_extra_info("socket")
-    if sock is not None and sock.fileno() >= 0:
-        with socket.socket(fileno=os.dup(sock.fileno())) as twin:
-            twin.setsockopt(level, name, value)
-
-
 def encode(answer: Answer, *, keep: bool, head_only: bool) -> bytes:
     """Return an answer as HTTP/1.1; a Content-Length among its headers is believed, right or wrong."""
     names = {name.lower() for name in answer.headers}
-    lines = [f"HTTP/1.1 {answer.status} {_PHRASES.get(answer.status, '')}", _common(int(time()))]
+    lines = [
+        f"HTTP/1.1 {answer.status} {_PHRASES.get(answer.status, '')}",
+        f"Date: {http_date(int(time()))}",
+        "Server: Kestrel",
+    ]
     empty = answer.status in (204, 304)
     if "content-length" not in names and not empty:
         lines.append(f"Content-Length: {len(answer.body)}")
@@ -259,6 +253,16 @@ def encode(answer: Answer, *, keep: bool, head_only: bool) -> bytes:
     return head if head_only or empty else head + answer.body
 
 
+def _damaged(data: bytes, body: bytes, fault: Fault) -> bytes:
+    """What a fault leaves of an answer that was encoded as `data`."""
+    if fault.raw is not None:
+        data = fault.raw
+    elif fault.truncate is not None and data.endswith(body):
+        data = data[: len(data) - len(body) + fault.truncate]
+    return data * fault.copies
+
+
 @lru_cache(maxsize=2)
-def _common(second: int) -> str:
-    return f"Date: {formatdate(second, usegmt=True)}\r\nServer: Kestrel"
+def http_date(second: int) -> str:
+    """Return a time, seconds since 1970, as headers write it."""
+    return formatdate(second, usegmt=True)

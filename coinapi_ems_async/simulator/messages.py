@@ -4,12 +4,14 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Final
+from typing import Any, Final, Literal
 from urllib.parse import parse_qsl, unquote
 
 from .numbers import read_json, write_json
 
 JSON: Final = "application/json; charset=utf-8"
+REFUSED_STREAM: Final = 7
+"""The error code of HTTP/2 that proves that a request was not processed."""
 _BAD_ESCAPE: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _ABSOLUTE: Final = re.compile(r"https?://[^/?#]*", re.IGNORECASE)
 
@@ -19,7 +21,8 @@ class Request:
     """One complete request.
 
     `path` is raw: percent-encoded, with the query. `headers` has lower-case names. `connection` numbers
-    the TCP connection, `certified` tells whether its peer showed a certificate of our own authority.
+    the TCP connection, `certified` tells whether its peer showed a certificate of our own authority,
+    `version` is that of HTTP: "1.0", "1.1" or "2".
     """
 
     method: str
@@ -28,6 +31,7 @@ class Request:
     body: bytes = b""
     connection: int = 0
     certified: bool = False
+    version: str = "1.1"
 
     @cached_property
     def segments(self) -> tuple[str, ...]:
@@ -85,12 +89,48 @@ def _hide_key(pair: str) -> str:
     return f"{name}{equals}<hidden>" if equals and "apikey" in plain.lower() else pair
 
 
+End = Literal["keep", "fin", "reset"]
+"""What becomes of a connection: it stays open, or ends in order, or is cut."""
+GoAway = Literal["zero", "below", "equal", "above"]
+"""The last stream a GOAWAY tells: none, or one that is below, at, or above that of the request."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """What is done to an answer on its way to the socket; `Injection` says what each field means."""
+
+    raw: bytes | None = None
+    truncate: int | None = None
+    copies: int = 1
+    end: End = "keep"
+    stream_error: int | None = None
+    goaway: GoAway | None = None
+    goaway_notice: bool = False
+    goaway_cut: bool = False
+
+    @property
+    def whole(self) -> bool:
+        """Whether a whole answer goes out."""
+        return self.raw is None and self.truncate is None and not self.silent
+
+    @property
+    def disowns(self) -> bool:
+        """Whether it tells the client that the server has not processed the request."""
+        return self.stream_error == REFUSED_STREAM or self.goaway in ("zero", "below")
+
+    @property
+    def silent(self) -> bool:
+        """Whether no part of an answer goes out."""
+        ends = self.disowns or self.stream_error is not None
+        return self.goaway_cut or (self.truncate is None and ends)
+
+
 @dataclass(slots=True)
 class Answer:
     """What goes back, `delay` seconds after the service function made it, never earlier.
 
-    `reset` cuts the connection instead, `hang` gives no answer until it is released. The server calls
-    `sent` when it hands the answer to the socket.
+    `reset` cuts the connection instead, `hang` gives no answer until it is released, `fault` damages it. The
+    server calls `sent` when it hands the whole answer to the socket.
     """
 
     status: int
@@ -99,6 +139,7 @@ class Answer:
     delay: float = 0.0
     reset: bool = False
     hang: bool = False
+    fault: Fault | None = None
     sent: Callable[[int], None] | None = None
 
 

@@ -1,12 +1,10 @@
-"""What the servers read, and the answers that tests force on them."""
+"""What the servers read."""
 
 import logging
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Final, Literal, get_args
+from dataclasses import dataclass
+from typing import Final, Literal, get_args
 
-from .messages import JSON, Answer, Request
-from .numbers import write_json
+from .messages import Request
 
 MANAGEMENT: Final = "management"
 """Name of the Managed Cloud API's server among the sites."""
@@ -43,7 +41,8 @@ class Record:
 
     `time` is `time.monotonic()` at that moment; `site` is "management" or the id of the location;
     `connection` numbers the TCP connection, over all servers; `path` is raw, with the value of `apikey`
-    hidden; `status` is None until an answer is handed to the socket, and stays so if none is.
+    hidden; `status` is None until an answer is handed to the socket, and stays so if none is, or not whole;
+    `version` is that of HTTP: "1.0", "1.1" or "2".
     """
 
     time: float
@@ -54,6 +53,7 @@ class Record:
     method: str
     path: str
     status: int | None = None
+    version: str = "1.1"
 
     def answered(self, status: int) -> None:
         """Note the answer, and log it."""
@@ -76,71 +76,6 @@ class Records(list[Record]):
         if len(self) > self._limit + max(16, self._limit // 10):
             del self[: len(self) - self._limit]
         return record
-
-
-@dataclass(kw_only=True)
-class Injection:
-    """An answer forced on requests that match `operation`, `site` and `client_order_id` (None: any).
-
-    `body` may be bytes, text, or a value that becomes JSON; None with status 200 means the real answer,
-    to which `headers` are added.
-    `execute="before"` runs the real operation first and throws its answer away; the real answer of a
-    None body is always executed. `delay` (seconds) comes on top of the site's. `reset` cuts the
-    connection instead of answering, `hang` keeps silent until the simulator releases the request; with
-    these two `execute` alone decides whether the operation runs, and a released request that has neither
-    run nor got a forced answer is cut. `times` is how many requests it takes, None for ever; it counts
-    down. A forced answer asks for no key.
-
-    Raises ValueError: if `operation` is not one of `OPERATIONS`.
-    """
-
-    operation: OperationName | None = None
-    site: str | None = None
-    client_order_id: str | None = None
-    status: int = 200
-    body: bytes | str | Mapping[str, Any] | list[Any] | None = None
-    headers: Mapping[str, str] = field(default_factory=dict)
-    content_type: str = JSON
-    execute: Literal["never", "before"] = "never"
-    times: int | None = 1
-    delay: float = 0.0
-    reset: bool = False
-    hang: bool = False
-
-    def __post_init__(self) -> None:
-        if self.operation is not None and self.operation not in OPERATIONS:
-            raise ValueError(f"{self.operation!r} is not the name of an operation")
-
-    @property
-    def forces(self) -> bool:
-        """Whether it brings an answer of its own."""
-        return self.body is not None or self.status != 200
-
-    @property
-    def executes(self) -> bool:
-        """Whether the real operation runs."""
-        return self.execute == "before" or not (self.forces or self.reset or self.hang)
-
-    def matches(self, record: Record) -> bool:
-        """Whether it applies to this request and is not used up."""
-        return (
-            self.times != 0
-            and self.operation in (None, record.operation)
-            and self.site in (None, record.site)
-            and self.client_order_id in (None, record.client_order_id)
-        )
-
-    def answer(self) -> Answer:
-        """Return the forced answer, without its delay."""
-        body = self.body
-        if isinstance(body, str):
-            content = body.encode()
-        elif body is None:
-            content = b""
-        else:
-            content = body if isinstance(body, bytes) else write_json(body)
-        headers = {"Content-Type": self.content_type} if content else {}
-        return Answer(self.status, headers | dict(self.headers), content)
 
 
 def client_order_id_of(request: Request, operation: str, parameters: tuple[str, ...]) -> str | None:

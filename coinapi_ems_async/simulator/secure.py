@@ -5,7 +5,8 @@ import contextlib
 import ssl
 from typing import Any, Final, Protocol, cast
 
-from .http1 import Connection, Host
+from .door import Line
+from .http1 import Host
 
 _TIMEOUT: Final = 5.0  # s, for the handshake
 _CHUNK: Final = 65_536
@@ -14,34 +15,31 @@ _CHUNK: Final = 65_536
 class SecureHost(Host, Protocol):
     """What this layer needs from the listener it belongs to."""
 
-    open: bool
-
-    def began(self, handshake: "SecureTransport") -> None:
+    def entered(self, line: Line) -> None:
         """Note a peer that starts shaking hands."""
         ...
 
-    def ended(self, handshake: "SecureTransport") -> None:
-        """Note that it has finished, either way."""
+    def speaker(self, language: str | None) -> asyncio.Protocol:
+        """Return a new connection that speaks what was agreed on by ALPN."""
         ...
 
 
 class SecureTransport(asyncio.Transport, asyncio.Protocol):
-    """The protocol of a plain connection, and the transport of the `Connection` it carries."""
+    """The protocol of a plain connection, and the transport of the connection it carries."""
 
     def __init__(self, host: SecureHost, context: ssl.SSLContext) -> None:
         super().__init__()
         self._host = host
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
-        self._connection: Connection | None = None
+        self._connection: asyncio.Protocol | None = None
         self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Wait for the peer's first words."""
         self._plain = cast(asyncio.Transport, transport)  # uvloop's is no subclass
-        self._host.began(self)
-        loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(_TIMEOUT if self._host.open else 0, self.abort)
+        self._host.entered(self)
+        self._timer = asyncio.get_running_loop().call_later(_TIMEOUT, self.abort)
 
     def data_received(self, data: bytes) -> None:
         """Decrypt, and hand on."""
@@ -83,9 +81,27 @@ class SecureTransport(asyncio.Transport, asyncio.Protocol):
         """Cut the connection."""
         self._plain.abort()
 
+    def can_write_eof(self) -> bool:
+        """Whether one direction alone can be ended: not with TLS."""
+        return False
+
+    def get_write_buffer_size(self) -> int:
+        """Return the bytes not yet handed to the system."""
+        return self._plain.get_write_buffer_size()
+
     def is_closing(self) -> bool:
         """Whether it is closed or about to be."""
         return self._plain.is_closing()
+
+    def pause_writing(self) -> None:
+        """Pass on that the peer reads too slowly."""
+        if self._connection is not None:
+            self._connection.pause_writing()
+
+    def resume_writing(self) -> None:
+        """Pass on that it reads again."""
+        if self._connection is not None:
+            self._connection.resume_writing()
 
     def pause_reading(self) -> None:
         """Read no more."""
@@ -103,7 +119,7 @@ class SecureTransport(asyncio.Transport, asyncio.Protocol):
 
     def _shake(self) -> None:
         self._tls.do_handshake()
-        connection = Connection(self._host)
+        connection = self._host.speaker(self._tls.selected_alpn_protocol())
         connection.connection_made(self)
         self._connection = connection
         self._shaken()
@@ -112,7 +128,7 @@ class SecureTransport(asyncio.Transport, asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-            self._host.ended(self)
+            self._host.gone(self)
 
     def _flush(self) -> None:
         data = self._outgoing.read()

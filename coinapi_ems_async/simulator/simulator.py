@@ -3,24 +3,29 @@
 import asyncio
 import secrets
 import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import count
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
 from .api import Api, World
+from .arguments import accounts_of, delay_of, elsewhere_of, ports_of, speech_of
 from .auth import Guard
 from .certificates import Authority
 from .controls import Controls, read_clock
 from .directory import Directory
 from .front import Front
 from .gateway import Gateway
+from .journal import Journal
 from .management import Management
 from .market import Market
+from .proxy import FaultProxy
 from .records import MANAGEMENT
 from .server import Listener
-from .variants import Pace, Variants
+from .site import Site
+from .variants import Http2, Pace, Variants
+from .wire_faults import FaultPlan
 
 DEFAULT_SITES: Final[Mapping[str, float]] = {
     "aws-us-east-1-prd": 0.040,
@@ -49,12 +54,20 @@ class Simulator(Controls):
         ports: location id -> port, or the ports in the order of the sites; the rest get any.
         seed: makes the ids the exchanges give out repeatable.
         require_bearer: token that must come in `Authorization: Bearer` besides the key.
+        http2: HTTP/2 beside HTTP/1.1, on the same ports: in clear text with prior knowledge, with TLS by ALPN.
+            True or an `Http2` that says how; False: not at all; None: if the package `h2` is installed.
+        proxied: a `FaultProxy` before every gateway (see `wire`); clients are told the addresses of the proxies.
+        plan: faults on the wires, drawn from a seed; implies `proxied`. Each wire draws for itself.
+        elsewhere: location id -> base URL of a gateway that runs elsewhere; it is named, and no more.
+        journal: file to which each request, and each order that an exchange gets, is written at once (`Journal`).
+        authority: certificate and private key, in PEM, of the authority that issues the certificates; None: a
+            new one.
 
     Attributes:
         auth_fail: 401 or 403: every operation that needs a key answers that, whoever asks.
 
     Raises ValueError: if there is no site, or an account of an exchange the service does not know.
-    Raises ImportError: if `tls` is asked for and the extra `simulator` is not installed.
+    Raises ImportError: if `tls` or `http2` is asked for and the extra `simulator` is not installed.
     """
 
     def __init__(
@@ -73,14 +86,21 @@ class Simulator(Controls):
         ports: Mapping[str, int] | Sequence[int] | None = None,
         seed: int | None = None,
         require_bearer: str | None = None,
+        http2: Http2 | bool | None = None,
+        proxied: bool = False,
+        plan: FaultPlan | None = None,
+        elsewhere: Mapping[str, str] | None = None,
+        authority: tuple[bytes, bytes] | None = None,
+        journal: Path | None = None,
     ) -> None:
         delays = dict(DEFAULT_SITES if sites is None else sites)
-        plan = _plan(delays, exchanges)
+        accounts = accounts_of(delays, exchanges)
+        self._elsewhere = elsewhere_of(delays, elsewhere)
         pace = pace or Pace()
         market = Market(pace, seed=seed, limit=record_limit)
         world = World(
             market=market,
-            directory=Directory(plan, market, seed),
+            directory=Directory(accounts, market, seed),
             guard=Guard(api_key or secrets.token_hex(16), require_bearer),
             variants=variants or Variants(),
             pace=pace,
@@ -90,17 +110,23 @@ class Simulator(Controls):
         super().__init__(world, record_limit)
         self._tls = tls
         self._host = host
-        self._authority = Authority()
+        self._authority = Authority(authority)
         if tls:
             self._authority.check()
         self._ca_file: Path | None = None
+        self._journal_path = journal
+        self._http2 = speech_of(http2)
         self._started = False
-        self._fronts = {MANAGEMENT: self._front(MANAGEMENT, 0.0)}
-        self._fronts |= {site: self._front(site, _delay(delay)) for site, delay in delays.items()}
-        numbers, fixed = count(1), {MANAGEMENT: management_port} | _ports(delays, ports)
-        self._listeners = {
-            name: Listener(front, host, fixed.get(name, 0), numbers) for name, front in self._fronts.items()
+        numbers, fixed = count(1), {MANAGEMENT: management_port} | ports_of(delays, ports)
+        self._sites = {
+            name: self._site(name, delay, fixed.get(name, 0), numbers)
+            for name, delay in ({MANAGEMENT: 0.0} | delays).items()
+            if name not in self._elsewhere
         }
+        if proxied or plan is not None:
+            for name, site in self._sites.items():
+                if name != MANAGEMENT:
+                    self._put_behind_a_wire(name, site, plan)
 
     def __repr__(self) -> str:
         state = "running" if self._started else "stopped"
@@ -130,8 +156,11 @@ class Simulator(Controls):
         try:
             if self._tls:
                 self._ca_file = self._authority.write()
-            for site in self._world.directory.sites:
-                await self._listen(site)
+            if self._journal_path is not None:
+                self._world.journal = Journal(self._journal_path)
+            for name in self._sites:
+                if name != MANAGEMENT:
+                    await self._listen(name)
             self._world.directory.urls.update(self.site_urls)
             await self._listen(MANAGEMENT)  # last: it names the others
         except BaseException:
@@ -140,10 +169,13 @@ class Simulator(Controls):
 
     async def stop(self) -> None:
         """Stop all servers and cut their connections; does nothing if it does not run."""
-        await asyncio.gather(*(listener.stop() for listener in self._listeners.values()))
+        await asyncio.gather(*(site.stop() for site in self._sites.values()))
         if self._ca_file is not None:
             self._ca_file.unlink(missing_ok=True)
             self._ca_file = None
+        journal, self._world.journal = self._world.journal, None
+        if journal is not None:
+            journal.close()
         self._started = False
 
     # Where it is, and who may call
@@ -162,6 +194,11 @@ class Simulator(Controls):
     def site_urls(self) -> dict[str, str]:
         """The base URL of each site's gateway, without a trailing slash."""
         return {site: self._url(site) for site in self._world.directory.sites}
+
+    @property
+    def gateway_urls(self) -> dict[str, str]:
+        """The base URL of each site's gateway itself, past the proxy before it."""
+        return {site: self._url(site, past_the_wire=True) for site in self._world.directory.sites}
 
     @property
     def ca_pem(self) -> bytes:
@@ -196,7 +233,7 @@ class Simulator(Controls):
 
         Raises KeyError: if there is no such site.
         """
-        await self._listeners[site].stop()
+        await self._sites[site].stop()
 
     async def start_site(self, site: str) -> None:
         """Open a stopped site again, on the same port.
@@ -213,52 +250,48 @@ class Simulator(Controls):
 
         Raises KeyError: if there is no such site. ValueError: if it is not a number of seconds from 0 up.
         """
-        self._fronts[site].delay = _delay(seconds)
+        self._sites[site].front.delay = delay_of(seconds)
 
     def release(self) -> None:
         """Answer every request that an injection made hang."""
-        for listener in self._listeners.values():
-            listener.release()
+        for site in self._sites.values():
+            site.listener.release()
 
-    def _front(self, site: str, delay: float) -> Front:
-        api: Api = Gateway(self._world, site)
-        if site == MANAGEMENT:
+    def wire(self, site: str) -> FaultProxy:
+        """Return the proxy before a site's gateway.
+
+        Raises KeyError: if there is no such site. RuntimeError: unless the simulator is `proxied`.
+        """
+        found = self._sites[site].wire
+        if found is None:
+            raise RuntimeError(f"there is no proxy before {site}; make the simulator with proxied=True")
+        return found
+
+    def _site(self, name: str, delay: float, port: int, numbers: Iterator[int]) -> Site:
+        api: Api = Gateway(self._world, name)
+        if name == MANAGEMENT:
             api = Management(self._world, self._authority.mint)
-        return Front(site, api, self._records, self._injections, delay)
+        front = Front(name, api, self._records, self._injections, delay_of(delay))
+        return Site(front, Listener(front, self._host, port, numbers, self._http2))
+
+    def _put_behind_a_wire(self, name: str, site: Site, plan: FaultPlan | None) -> None:
+        listener = site.listener
+        site.wire = FaultProxy(self._host, 0, host=self._host, port=listener.port, plan=plan, name=name)
+        listener.port = 0
 
     async def _listen(self, name: str) -> None:
         tls = None
         if self._tls:
-            tls = self._authority.server_context(self._host, client_certificates=name != MANAGEMENT)
-        await self._listeners[name].start(tls)
+            certificates = name != MANAGEMENT
+            tls = self._authority.server_context(
+                self._host, client_certificates=certificates, http2=self._http2 is not None
+            )
+        await self._sites[name].start(tls)
 
-    def _url(self, name: str) -> str:
+    def _url(self, name: str, *, past_the_wire: bool = False) -> str:
+        if name in self._elsewhere:
+            return self._elsewhere[name]
+        site = self._sites[name]
+        port = site.listener.port if past_the_wire else site.port
         host = f"[{self._host}]" if ":" in self._host else self._host
-        return f"{'https' if self._tls else 'http'}://{host}:{self._listeners[name].port}"
-
-
-def _plan(
-    delays: Mapping[str, float], exchanges: Sequence[str] | Mapping[str, Sequence[str]]
-) -> dict[str, tuple[str, ...]]:
-    if not delays or MANAGEMENT in delays:
-        raise ValueError(f"at least one site is needed, and none may be called {MANAGEMENT!r}")
-    if not isinstance(exchanges, Mapping):
-        return {site: tuple(exchanges) for site in delays}
-    strangers = set(exchanges) - set(delays)
-    if strangers:
-        raise ValueError(f"exchanges are given for unknown sites: {', '.join(sorted(strangers))}")
-    return {site: tuple(exchanges.get(site, ())) for site in delays}
-
-
-def _ports(sites: Mapping[str, float], ports: Mapping[str, int] | Sequence[int] | None) -> dict[str, int]:
-    if ports is None:
-        return {}
-    if isinstance(ports, Mapping):
-        return dict(ports)
-    return dict(zip(sites, ports, strict=False))
-
-
-def _delay(seconds: float) -> float:
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds < 1e6:
-        raise ValueError(f"a delay must be a number of seconds from 0 up, got {seconds!r}")
-    return float(seconds)
+        return f"{'https' if self._tls else 'http'}://{host}:{port}"

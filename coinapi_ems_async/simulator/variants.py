@@ -74,3 +74,25 @@ class Pace:
         No 504 was ever captured; its second is far shorter than the service's patience is likely to be.
         """
         return cls(reply=0.16, book=0.18, cancel=0.2, timeout=1.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Http2:
+    """How the servers speak HTTP/2.
+
+    Raises ValueError: if a number is none the protocol allows.
+    """
+
+    streams: int = 100
+    """Streams a client may have open at once."""
+    window: int = 65_535
+    """Bytes of a request's body a client may send before it is given more credit."""
+    credit: bool = True
+    """Whether credit is given back as the bytes are read; False: only at `Simulator.release`, so that the
+    65,535 bytes of credit that a connection starts with run out."""
+    settings_delay: float = 0.0
+    """Seconds from a client's first bytes to the server's SETTINGS; nothing is read before."""
+
+    def __post_init__(self) -> None:
+        if self.streams < 0 or not 0 <= self.window < 2**31 or self.settings_delay < 0:
+            raise ValueError("streams and settings_delay must be 0 or more, window from 0 up to 2**31 - 1")

@@ -1,11 +1,14 @@
 """`simulate` as a process, and other commands against it."""
 
+import http.client
 import json
 import shlex
 import signal
 import socket
 import stat
 import subprocess
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -163,6 +166,72 @@ def test_wrong_switches_are_told_with_the_right_ones(cli: Cli, switches: list[st
     assert told in ran.sentence
 
 
+@pytest.mark.parametrize(
+    ("switches", "told"),
+    [
+        (["--faults", "burn:response"], "there are reset, fin, freeze, drip, delay."),
+        (["--faults", "nonsense"], "such as reset:response@120;"),
+        (["--faults", "503:order_new,when=now"], "there are site, client_order_id, body"),
+        (["--faults", "seed=1,rate=0.1", "--faults", "seed=2,rate=0.1"], "there is a seed already."),
+        (["--faults", "reset:response,site=nowhere"], "names 'nowhere', which is none of the sites:"),
+        (["--faults", "503:order_new,site=nowhere"], "names 'nowhere', which is none of the sites:"),
+    ],
+)
+def test_wrong_faults_are_told_with_the_right_ones(cli: Cli, switches: list[str], told: str) -> None:
+    ran = cli("simulate", *switches)
+    assert ran.code == 2
+    assert told in ran.sentence
+
+
+def fetch(url: str, key: str) -> int | str:
+    """The status of a read, or the name of what went wrong."""
+    request = urllib.request.Request(url, headers={"X-CoinAPI-Key": key})
+    try:
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            answer.read()
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        error.close()
+        return error.code
+    except (OSError, http.client.HTTPException) as error:
+        return type(error).__name__
+
+
+def test_faults_on_the_wire_and_in_answers() -> None:
+    faults = [
+        "reset:response@100,match=GET /v1/orders",
+        "503:balances,times=2",
+        "real:positions,truncate=0,end=fin",
+    ]
+    switches = [part for fault in faults for part in ("--faults", fault)]
+    with simulating("--json", "--log", "--site", "there=0", *switches) as process:
+        told = json.loads(first_line(process))
+        key = variables(told["export"])["COINAPI_API_KEY"]
+        assert told["faults"] == faults
+        url = told["sites"]["there"]
+        assert [fetch(f"{url}/v1/orders", key) for _ in range(2)] == ["ConnectionResetError", 200]
+        assert [fetch(f"{told['sites']['here']}/v1/balances", key) for _ in range(3)] == [503, 503, 200]
+        assert fetch(f"{url}/v1/positions", key) == "IncompleteRead"
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=10)
+    assert "there: reset on connection 1, response after" in err
+    assert " and 100 down" in err
+
+
+def test_faults_from_a_seed_are_shown() -> None:
+    drawn = "seed=7,rate=1,actions=reset,directions=request,within=0"
+    with simulating("--faults", drawn) as process:
+        lines = [first_line(process) for _ in range(10)]
+        process.send_signal(signal.SIGINT)
+        out, _ = process.communicate(timeout=10)
+    assert drawn in "".join(lines) + out
+    with simulating("--json", "--faults", drawn) as process:
+        told = json.loads(first_line(process))
+        key = variables(told["export"])["COINAPI_API_KEY"]
+        assert fetch(f"{told['sites']['here']}/v1/orders", key) in ("ConnectionResetError", "RemoteDisconnected")
+        assert fetch(f"{told['management_url']}/v1/locations", key) == 200
+
+
 def test_variants_are_read_by_their_own_types() -> None:
     given = ["cancel_all=report", "status_miss=400", "sparse=true", "history_configured=false"]
     assert read_variants(given) == Variants(
@@ -175,7 +244,16 @@ def test_variants_are_read_by_their_own_types() -> None:
 
 def test_the_switches_are_documented(cli: Cli) -> None:
     out = cli("simulate", "--help").out
-    for name in ("variant", "per-site-orders", "down", "slow", "auth-fail", "require-bearer-file", "pace"):
+    for name in (
+        "faults",
+        "variant",
+        "per-site-orders",
+        "down",
+        "slow",
+        "auth-fail",
+        "require-bearer-file",
+        "pace",
+    ):
         assert f"--{name} " in out
 
 

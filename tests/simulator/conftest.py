@@ -1,3 +1,4 @@
+import socket
 from collections.abc import AsyncIterator
 
 import aiohttp
@@ -18,3 +19,11 @@ async def sim() -> AsyncIterator[Simulator]:
 async def call(sim: Simulator) -> AsyncIterator[Caller]:
     async with aiohttp.ClientSession() as session:
         yield Caller(sim, session)
+
+
+@pytest.fixture
+def unused_port() -> int:
+    """A port on which nobody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port: int = free.getsockname()[1]
+        return port
