@@ -1,1 +1,1 @@
-"""Our client beside raw aiohttp, in one run: `python -m benchmarks`."""
+"""Our client beside every peer, in one run: `python -m benchmarks`."""

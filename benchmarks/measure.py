@@ -1,57 +1,66 @@
-"""Rounds in turn, medians, ratios within a run."""
+"""Turns: one request at a time, or many in flight, for so many seconds."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
-from statistics import median
-from time import perf_counter
-from typing import NamedTuple
+from collections.abc import Awaitable, Callable
+from time import perf_counter, process_time
+from typing import Final, NamedTuple
+
+__all__ = ["Call", "Pace", "in_flight", "one_at_a_time"]
 
 Call = Callable[[], Awaitable[object]]
 
+_WARM_UP: Final = 20
+"""Untimed requests at the start of a turn: the entrant before has had the caches."""
 
-class Figures(NamedTuple):
-    """Of one client: microseconds, one request at a time; requests per second with many in flight."""
 
-    p50: float
-    p99: float
+class Pace(NamedTuple):
+    """Requests per second, and microseconds of CPU time per request, those of all threads together."""
+
     rate: float
+    cpu: float
 
 
-async def one_at_a_time(call: Call, count: int) -> list[float]:
+async def one_at_a_time(call: Call, seconds: float) -> list[float]:
+    """Return the microseconds that each request took."""
+    for _ in range(_WARM_UP):
+        await call()
     times = []
-    for _ in range(count):
+    end = perf_counter() + seconds
+    started = 0.0
+    while started < end:
         started = perf_counter()
         await call()
         times.append((perf_counter() - started) * 1e6)
     return times
 
 
-async def in_flight(call: Call, count: int, width: int) -> float:
-    left = count
+async def in_flight(call: Call, seconds: float, width: int) -> Pace:
+    """Keep `width` requests under way, each worker sending its next one when it has its answer; one at least.
+
+    Neither starting the workers nor ending them is timed.
+    """
+    start = asyncio.Event()
+    done, working = 0, width
+    stopped = used = 0.0
 
     async def worker() -> None:
-        nonlocal left
-        while left > 0:
-            left -= 1
+        nonlocal done, working, stopped, used
+        await start.wait()
+        while True:
             await call()
+            done += 1
+            if perf_counter() >= end:
+                break
+        working -= 1
+        if not working:
+            stopped, used = perf_counter(), process_time()
 
-    started = perf_counter()
-    await asyncio.gather(*(worker() for _ in range(width)))
-    return count / (perf_counter() - started)
-
-
-async def compare(calls: Mapping[str, Call], *, rounds: int, count: int, width: int) -> dict[str, Figures]:
-    """Measure every call in turn, round by round, so that noise of the machine falls on all alike."""
-    times: dict[str, list[float]] = {name: [] for name in calls}
-    rates: dict[str, list[float]] = {name: [] for name in calls}
-    for call in calls.values():
-        await one_at_a_time(call, count // 4 + 1)
-    for _ in range(rounds):
-        for name, call in calls.items():
-            times[name] += await one_at_a_time(call, count)
-            rates[name].append(await in_flight(call, count, width))
-    return {name: Figures(median(times[name]), _p99(times[name]), median(rates[name])) for name in calls}
-
-
-def _p99(times: list[float]) -> float:
-    return sorted(times)[int(len(times) * 0.99)]
+    async with asyncio.TaskGroup() as group:
+        for _ in range(width):
+            group.create_task(worker())
+        await asyncio.sleep(0)  # by the next turn of the loop all of them wait
+        used_before = process_time()
+        started = perf_counter()
+        end = started + seconds
+        start.set()
+    return Pace(done / (stopped - started), (used - used_before) / done * 1e6)
