@@ -43,6 +43,7 @@ from .models.history import OrderHistory
 from .models.ids import UnusualClientOrderId
 from .models.lifecycle import ORDER_TRANSITIONS, OrderStatus
 from .models.orders import CancelAll, CancelOrder, ExecutionReport, Fill, NewOrder
+from .observer import CallRecord
 from .outcomes import (
     Accepted,
     AttemptRecord,
@@ -58,7 +59,7 @@ from .outcomes import (
 )
 from .settings import Settings
 from .sites.health import Health
-from .sites.roster import SiteView
+from .sites.view import SiteView
 
 __all__ = [
     "ORDER_TRANSITIONS",
@@ -72,6 +73,7 @@ __all__ = [
     "Balance",
     "BalanceData",
     "BalanceSource",
+    "CallRecord",
     "CancelAll",
     "CancelOrder",
     "ClientCertificate",

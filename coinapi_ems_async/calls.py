@@ -3,12 +3,12 @@
 from collections.abc import Callable
 from datetime import UTC, datetime
 from time import monotonic
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import operations
 from .answers import Reading, error_for, retry_after_seconds
 from .errors import EMSError
-from .matrix import MATRIX, REJECTED_AS, Kind, Move, Row
+from .matrix import MATRIX, REJECTED_AS, UNPROCESSED, Kind, Move, Row
 from .models.lifecycle import OrderStatus
 from .models.orders import ExecutionReport
 from .operations import Request
@@ -23,8 +23,10 @@ from .outcomes import (
     RejectedReason,
     Unknown,
 )
-from .sites.roster import SiteEntry
-from .transport.base import Attempt
+
+if TYPE_CHECKING:
+    from .sites.roster import SiteEntry
+    from .transport.base import Attempt
 
 __all__ = ["Call", "Try", "outcome_of", "read_error", "settled_as", "with_evidence"]
 
@@ -32,32 +34,58 @@ __all__ = ["Call", "Try", "outcome_of", "read_error", "settled_as", "with_eviden
 class Try:
     """How one attempt of a call ended."""
 
-    __slots__ = ("attempt", "entry", "message", "reading", "record", "row")
+    __slots__ = ("_record", "attempt", "entry", "message", "reading", "row")
 
     def __init__(
-        self, entry: SiteEntry, attempt: Attempt, row: Row, message: str, reading: Reading | None = None
+        self, entry: "SiteEntry", attempt: "Attempt", row: Row, message: str, reading: Reading | None = None
     ) -> None:
         self.entry = entry
         self.attempt = attempt
         self.row = row
         self.message = message
         self.reading = reading
-        self.record: AttemptRecord = attempt.record(None if reading is not None else message)
+        # What is settled stays as it is; anything else may yet change, and this try with it.
+        self._record = None if attempt.done is not None else attempt.record(message)
+
+    @property
+    def record(self) -> AttemptRecord:
+        """How the attempt stood when this try ended."""
+        if self._record is None:
+            self._record = self.attempt.record(None if self.reading is not None else self.message)
+        return self._record
 
 
 class Call:
     """One call of the user's; times on the monotonic clock, `not_after` wall-clock, all in seconds."""
 
+    __slots__ = (
+        "again",
+        "kind",
+        "not_after",
+        "outcome",
+        "report",
+        "request",
+        "spent",
+        "started",
+        "tried",
+        "tries",
+        "until",
+    )
+
     def __init__(
         self, request: Request, *, started: float, timeout: float, not_after: float | None = None
     ) -> None:
         self.request = request
-        self.kind = request.kind
+        self.kind = request.operation.kind
         self.started = started
         self.until = started + timeout
         self.not_after = not_after
         self.tries: list[Try] = []
         self.tried: set[str] = set()
+        self.report: ExecutionReport | None = None
+        """Of a new order that was taken."""
+        self.outcome: Outcome | None = None
+        """Of a new order that ended otherwise."""
         self.again: SiteEntry | None = None
         """The site to ask next, instead of the best one."""
         self.spent: set[Move] = set()
@@ -81,11 +109,16 @@ class Call:
         return True
 
 
-def outcome_of(call: Call, *, no_site: Callable[[], str], closing: bool) -> Outcome:
+def outcome_of(call: Call, *, no_site: Callable[[], str] = str, closing: bool = False) -> Outcome:
     """Return how a change ended: whatever may have executed decides, else the last answer, else the first failure.
 
     no_site: says why there was no site to try. closing: whether the client was being closed.
     """
+    if call.outcome is not None:
+        return call.outcome
+    last = call.tries[-1] if call.tries else None
+    if last is not None and last.row is Row.SUCCESS and len(call.tries) == 1:
+        return settled_as(call, last)
     for one in call.tries:
         if MATRIX[one.row].for_kind(call.kind) in (Move.UNKNOWN, Move.RECHECK):
             return _unknown(call, one)
@@ -97,12 +130,12 @@ def outcome_of(call: Call, *, no_site: Callable[[], str], closing: bool) -> Outc
 
 def settled_as(call: Call, one: Try) -> Outcome:
     """Return the outcome that one attempt alone amounts to."""
-    reading, common = one.reading, _common(call, one)
+    reading = one.reading
     if reading is not None and reading.row is Row.SUCCESS:
-        return _success(call, reading, common)
+        return _success(call, one, reading)
     if reading is not None and one.row in REJECTED_AS:
         return Rejected(
-            **common,
+            **_common(call, one),
             reason=REJECTED_AS[one.row],
             status=reading.status,
             message=reading.message,
@@ -111,19 +144,19 @@ def settled_as(call: Call, one: Try) -> Outcome:
     return _unknown(call, one)
 
 
-def _success(call: Call, reading: Reading, common: dict[str, Any]) -> Outcome:
+def _success(call: Call, one: Try, reading: Reading) -> Outcome:
     value = reading.value
     if not isinstance(value, ExecutionReport):
-        return Accepted(**common, message=value.message)
-    if call.kind is Kind.NEW_ORDER and value.status is OrderStatus.REJECTED:
+        return Accepted(**_common(call, one), message=value.message)
+    if value.status is OrderStatus.REJECTED and call.kind is Kind.NEW_ORDER:
         return Rejected(
-            **common,
+            **_common(call, one),
             reason=RejectedReason.EXCHANGE,
             status=reading.status,
             message=value.error_message or "",
             report=value,
         )
-    return Accepted(**common, report=value)
+    return Accepted(**_common(call, one), report=value)
 
 
 def _unknown(call: Call, one: Try) -> Unknown:
@@ -151,8 +184,8 @@ def _common(call: Call, one: Try) -> dict[str, Any]:
     return {
         "client_order_id": call.request.client_order_id,
         "site": one.entry.site.id,
-        "attempts": call.records or (one.record,),
-        "timing": one.attempt.timing(call.started, monotonic() if answer else None),
+        "attempts": call.records if len(call.tries) > 1 else (one.record,),
+        "timing": one.attempt.timing(call.started),
         "raw": answer.body if answer else b"",
     }
 
@@ -175,6 +208,8 @@ def _not_sent_reason(call: Call, closing: bool) -> NotSentReason:
         return NotSentReason.NOT_ROUTABLE
     if last.row is Row.LATE:
         return NotSentReason.NOT_AFTER
+    if last.row in UNPROCESSED:
+        return NotSentReason.NOT_PROCESSED
     if closing:
         return NotSentReason.ABANDONED
     over = last.row in (Row.ABANDONED, Row.POOL_WAIT) or monotonic() >= call.until

@@ -5,17 +5,18 @@ import os
 import ssl
 import warnings
 from collections.abc import Callable, Mapping
+from threading import get_ident
 from time import monotonic
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import msgspec
 
 from .auth import ApiKeyHeader, Auth, NoAuth, find_api_key
-from .dispatch import Dispatcher
+from .config import SessionConfig
 from .errors import ConfigurationError, UsageError
 from .ledger import OrderLedger
-from .management import Management
+from .observer import CallHook
 from .resources.accounts import Accounts
 from .resources.balances import Balances
 from .resources.certificate import Certificate
@@ -24,14 +25,18 @@ from .resources.exchanges import Exchanges
 from .resources.locations import Locations
 from .resources.orders import Orders
 from .resources.positions import Positions
-from .session import Session, SessionConfig
 from .settings import MANAGEMENT_URL, MANAGEMENT_VARIABLE, Settings
-from .sites.roster import SiteView
 from .sites.selector import CostFunction, network_cost
 from .sites.urls import check_base_url
+from .sites.view import SiteView
+from .transport.choice import TransportName, check_proxy, check_transport
 
 if TYPE_CHECKING:
     import aiohttp
+
+    from .dispatch import Dispatcher
+    from .management import Management
+    from .session import Session
 
 __all__ = ["ClientHealth", "EMSClient"]
 
@@ -59,11 +64,16 @@ class EMSClient:
     api_key: else that of $COINAPI_API_KEY. management_url: of the Managed Cloud API, else that of
     $COINAPI_EMS_MANAGEMENT_URL, else production's; https, unless it is this machine or a private address.
     auth: how the key is shown, see `auth`; the header by default. settings: every other number and switch.
-    ssl_context: your own, verifying; a client certificate is added to it where one is used.
+    transport: to the sites: "http1", the fastest; "http2", which needs the extra http2 and goes on with HTTP/1.1
+    where a server does not offer it; "aiohttp". ssl_context: your own, verifying; a client certificate is added to
+    it where one is used, and what it offers by ALPN where transport is "http2".
     management_session: your own aiohttp session for the Managed Cloud API; it is watched so that it sends no
-    change twice, and stays open. cost: which site is nearest, seconds; the round trip by default.
+    change twice, and stays open. proxy: URL of an HTTP proxy for everything but that session; the sites are then
+    reached over aiohttp. trust_env: whether HTTP_PROXY and HTTPS_PROXY count.
+    cost: which site is nearest, seconds; the round trip by default. on_call: called with a CallRecord after each
+    call.
 
-    Raises ConfigurationError: if there is no key, or a URL or a setting is wrong.
+    Raises ConfigurationError: if there is no key, a URL or a setting is wrong, or a package is missing.
     """
 
     def __init__(
@@ -71,15 +81,16 @@ class EMSClient:
         api_key: str | None = None,
         *,
         management_url: str | None = None,
-        transport: Literal["aiohttp"] = "aiohttp",
+        transport: TransportName = "http1",
         auth: Auth | None = None,
         settings: Settings | None = None,
         ssl_context: ssl.SSLContext | None = None,
         management_session: "aiohttp.ClientSession | None" = None,
+        proxy: str | None = None,
+        trust_env: bool = False,
         cost: CostFunction = network_cost,
+        on_call: CallHook | None = None,
     ) -> None:
-        if transport != "aiohttp":
-            raise ConfigurationError(f"transport must be 'aiohttp', got {transport!r}")
         self.settings = _checked(Settings, settings, Settings)
         auth = _checked(Auth, auth, ApiKeyHeader)
         url = management_url or os.environ.get(MANAGEMENT_VARIABLE) or MANAGEMENT_URL
@@ -93,6 +104,10 @@ class EMSClient:
                 tls=_checked_context(ssl_context),
                 management_session=management_session,
                 cost=cost,
+                transport=check_transport(transport),
+                proxy=check_proxy(proxy),
+                trust_env=trust_env,
+                on_call=on_call,
             )
         )
 
@@ -106,6 +121,9 @@ class EMSClient:
         settings: Settings | None = None,
         ssl_context: ssl.SSLContext | None = None,
         management_session: "aiohttp.ClientSession | None" = None,
+        proxy: str | None = None,
+        trust_env: bool = False,
+        on_call: CallHook | None = None,
     ) -> Self:
         """Return a client of the Managed Cloud API alone: it looks for no sites and opens at once.
 
@@ -120,6 +138,9 @@ class EMSClient:
             settings=settings,
             ssl_context=ssl_context,
             management_session=management_session,
+            proxy=proxy,
+            trust_env=trust_env,
+            on_call=on_call,
         )
         client._config = msgspec.structs.replace(client._config, with_sites=False)
         return client
@@ -129,19 +150,20 @@ class EMSClient:
         cls,
         url: str,
         *,
-        transport: Literal["aiohttp"] = "aiohttp",
+        transport: TransportName = "http1",
         auth: Auth | None = None,
         api_key: str | None = None,
         settings: Settings | None = None,
         ssl_context: ssl.SSLContext | None = None,
+        proxy: str | None = None,
+        trust_env: bool = False,
+        on_call: CallHook | None = None,
     ) -> Self:
         """Return a client of one known server: one site that serves everything, and no management API.
 
         auth: nothing by default; ApiKeyHeader or ApiKeyQuery take `api_key`, or $COINAPI_API_KEY.
         Raises ConfigurationError: as the class does.
         """
-        if transport != "aiohttp":
-            raise ConfigurationError(f"transport must be 'aiohttp', got {transport!r}")
         client = cls.__new__(cls)
         client.settings = _checked(Settings, settings, Settings)
         auth = _checked(Auth, auth, NoAuth)
@@ -155,6 +177,10 @@ class EMSClient:
                 tls=_checked_context(ssl_context),
                 management_session=None,
                 cost=network_cost,
+                transport=check_transport(transport),
+                proxy=check_proxy(proxy),
+                trust_env=trust_env,
+                on_call=on_call,
             )
         )
         return client
@@ -165,6 +191,8 @@ class EMSClient:
         self._is_open = False
         self._is_closed = False
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread = 0
+        self._is_running: Callable[[], bool] = bool
         self.ledger = OrderLedger(self.settings.remembered_orders)
         self.orders = Orders(self)
         self.balances = Balances(self)
@@ -202,7 +230,11 @@ class EMSClient:
             raise UsageError("this client is closed; make a new one")
         if self._session is not None:
             raise UsageError("this client is open already")
-        self._loop = asyncio.get_running_loop()
+        from .session import Session  # only now: whoever imports the package may never open a client
+
+        self._loop = loop = asyncio.get_running_loop()
+        # A thread runs one loop at a time, and `get_running_loop` asks the system for the process each time.
+        self._thread, self._is_running = get_ident(), loop.is_running
         self._session = session = Session(self._config, self.ledger)
         try:
             await session.open()
@@ -226,7 +258,7 @@ class EMSClient:
         if session is not None:
             await self._shut(session)
 
-    async def _shut(self, session: Session) -> None:
+    async def _shut(self, session: "Session") -> None:
         """Close in a task of its own, so that neither anyio's nor asyncio's cancellation leaves it half done."""
         import anyio
 
@@ -259,19 +291,22 @@ class EMSClient:
     # What the groups of calls ask for
 
     @property
-    def dispatcher(self) -> Dispatcher:
+    def dispatcher(self) -> "Dispatcher":
         """Carries calls to sites. Raises UsageError: if the client is not open, or in another event loop."""
-        return self._ready().dispatcher
+        session = self._session  # once more in `_ready`, but this is on the way of every order
+        if session is None or not self._is_open or get_ident() != self._thread or not self._is_running():
+            session = self._ready()
+        return session.dispatcher
 
     @property
-    def management(self) -> Management:
+    def management(self) -> "Management":
         """Carries calls to the Managed Cloud API. Raises UsageError: as `dispatcher`, or if there is none."""
         management = self._ready().management
         if management is None:
             raise UsageError("a self-hosted client has no Managed Cloud API")
         return management
 
-    def _ready(self) -> Session:
+    def _ready(self) -> "Session":
         if self._session is None or not self._is_open:
             raise UsageError(
                 "this client is closed; make a new one"

@@ -7,29 +7,39 @@ import asyncio
 import contextlib
 import logging
 import random
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from time import monotonic
 from typing import Any, Final
 
 from . import operations
-from .answers import read_answer, retry_after_seconds
+from .answers import retry_after_seconds
 from .auth import Auth
 from .budget import RetryBudget
 from .calls import Call, Try, outcome_of, read_error, settled_as, with_evidence
 from .errors import EMSError
 from .ledger import OrderLedger
-from .matrix import MATRIX, Kind, Move, Row
+from .matrix import MATRIX, UNPROCESSED, Kind, Move, Row
+from .models.lifecycle import OrderStatus
 from .models.orders import ExecutionReport
+from .observer import Observer
 from .operations import Request
-from .outcomes import Accepted, NotSent, NotSentReason, Outcome, Unknown
+from .outcomes import Accepted, NotSent, NotSentReason, Outcome, Rejected, Unknown
 from .settings import Settings
 from .sites.roster import Roster, SiteEntry
-from .transport.base import Attempt, Lease, TransportFailure
+from .transport.base import Attempt, Lease, TransportFailure, is_change
+from .transport.watch import Watch
 
 __all__ = ["Dispatcher"]
 
 log: Final = logging.getLogger("coinapi_ems_async.orders")
 
+_ENDED: Final[Mapping[type[Outcome], str]] = {
+    Accepted: "accepted",
+    Rejected: "rejected",
+    NotSent: "not sent",
+    Unknown: "unknown",
+}
 _FIRST_PAUSE: Final = 0.05
 _MOST_PAUSE: Final = 2.0
 _DEFAULT_RETRY_AFTER: Final = 1.0
@@ -38,16 +48,18 @@ _DEFAULT_RETRY_AFTER: Final = 1.0
 class Dispatcher:
     """Carries calls to EMS sites."""
 
-    def __init__(self, roster: Roster, ledger: OrderLedger, settings: Settings, auth: Auth) -> None:
+    def __init__(
+        self, roster: Roster, ledger: OrderLedger, settings: Settings, auth: Auth, observer: Observer
+    ) -> None:
         self._roster = roster
         self._ledger = ledger
         self._settings = settings
         self._auth = auth
+        self._observer = observer
         self._budget = RetryBudget()
         self._random = random.Random()  # noqa: S311  # spreads load, protects nothing
-        self._listening: set[Attempt] = set()
-        self._orphans: dict[Attempt, tuple[Call, SiteEntry, Lease, asyncio.TimerHandle]] = {}
-        self._settled = asyncio.Event()
+        self._watch: Watch[Attempt] = Watch()
+        self._orphans: dict[Attempt, tuple[Call, SiteEntry, asyncio.TimerHandle]] = {}
         self._closing = False
 
     async def new_order(
@@ -57,45 +69,52 @@ class Dispatcher:
         timeout: float,
         not_after: float | None = None,
         allow_duplicate_id: bool = False,
-    ) -> Outcome:
-        """Send a new order and return its outcome.
+    ) -> Call:
+        """Send a new order; the call tells how that ended: its `report` if it was taken, else see `outcome`.
 
         An id that is in flight, unresolved, or was taken before is refused unless `allow_duplicate_id`.
         Raises ConfigurationError: if the bearer supplier fails; nothing was sent then.
         """
         name = request.client_order_id or ""
-        if self._ledger.is_spent(name) and not allow_duplicate_id:
-            return NotSent(
-                client_order_id=name,
-                reason=NotSentReason.DUPLICATE,
-                message=f"{name} is in flight, unresolved, or was taken before: a new order needs a new id",
-            )
-        self._ledger.begin(name)
+        call = Call(request, started=monotonic(), timeout=timeout, not_after=not_after)
+        if not self._ledger.begin(name, again=allow_duplicate_id):
+            return self._duplicate(call, name)
         try:
-            outcome = await self.change(request, timeout=timeout, not_after=not_after)
+            await self._run(call)
+        except BaseException as error:
+            self._tell(call, _name_of(error))
+            raise
+        finally:
+            self._ledger.end(name, taken=call.report is not None)
+        if call.report is None:
+            call.outcome = outcome = self.outcome(call)
             if isinstance(outcome, Unknown):
                 self._ledger.doubt(
                     name, exchange_id=request.exchange_id, site=outcome.site, evidence=outcome.evidence
                 )
-            elif isinstance(outcome, Accepted):
-                self._ledger.spend(name)
-            return outcome
-        finally:
-            self._ledger.end(name)
+        if self._observer.is_watching:
+            self._tell(call, _ENDED[Accepted if call.outcome is None else type(call.outcome)])
+        return call
 
-    async def change(self, request: Request, *, timeout: float, not_after: float | None = None) -> Outcome:
-        """Send a new order, a cancel or a cancel-all and return its outcome.
+    async def cancel(self, request: Request, *, timeout: float) -> Outcome:
+        """Send a cancel or a cancel-all and return its outcome.
 
         Raises ConfigurationError: if the bearer supplier fails; nothing was sent then.
         """
-        call = Call(request, started=monotonic(), timeout=timeout, not_after=not_after)
-        await self._run(call)
-        outcome = self._outcome(call)
-        if isinstance(outcome, Unknown) and request.kind is Kind.CANCEL_ONE:
-            outcome = await self._recheck(call, outcome)
+        call = Call(request, started=monotonic(), timeout=timeout)
+        try:
+            await self._run(call)
+            outcome = self.outcome(call)
+            if isinstance(outcome, Unknown) and request.kind is Kind.CANCEL_ONE:
+                outcome = await self._recheck(call, outcome)
+        except BaseException as error:
+            self._tell(call, _name_of(error))
+            raise
+        if self._observer.is_watching:
+            self._tell(call, _ENDED[type(outcome)])
         if isinstance(outcome, Accepted) and request.kind is Kind.CANCEL_ONE:
             self._saw(outcome.report, outcome.site)
-        if isinstance(outcome, Unknown) and request.kind is not Kind.NEW_ORDER:
+        if isinstance(outcome, Unknown):
             log.warning("%s at site %s: outcome unknown: %s", request.kind, outcome.site, outcome.message)
         return outcome
 
@@ -103,23 +122,45 @@ class Dispatcher:
         """Return the value of a read. Raises EMSError: as the tree in `errors` says."""
         call = Call(request, started=monotonic(), timeout=timeout)
         self._budget.earn()
-        await self._run(call)
-        last = call.tries[-1] if call.tries else None
-        if last is not None and last.row is Row.SUCCESS and last.reading is not None:
-            self._saw(last.reading.value, last.entry.site.id)
-            return last.reading.value
-        raise read_error(call, no_site=lambda: self._no_site(request))
+        try:
+            await self._run(call)
+            last = call.tries[-1] if call.tries else None
+            if last is None or last.row is not Row.SUCCESS or last.reading is None:
+                raise read_error(call, no_site=lambda: self._no_site(request))
+        except BaseException as error:
+            self._tell(call, _name_of(error))
+            raise
+        if self._observer.is_watching:
+            self._tell(call, "value")
+        self._saw(last.reading.value, last.entry.site.id)
+        return last.reading.value
 
     # The loop
 
     async def _run(self, call: Call) -> None:
         """Make attempts until the table says stop, the sites are used up, or the time is over."""
-        while True:
-            entry = self._pick(call)
-            if entry is None:
-                return
-            one = await self._try(call, entry)
+        while (entry := self._pick(call)) is not None:
+            token = None if self._auth.bearer is None else await self._auth.token(call.until - monotonic())
+            attempt = self._attempt(call, entry, token)
+            lease = entry.pool.take(for_order=call.kind is not Kind.READ, now=attempt.started)
+            if lease is None:
+                lease = await self._lease(call, entry, attempt)
+            if lease is None:
+                one = self._concluded(call, entry, attempt)
+            else:
+                self._begin(attempt, lease)
+                if attempt.done is None:
+                    try:
+                        await self._watch.enter(attempt)
+                    except asyncio.CancelledError:
+                        self._left_alone(call, entry, attempt, lease)
+                        raise
+                    finally:
+                        self._watch.leave(attempt)
+                one = self._ended(call, entry, attempt, lease)
             call.tries.append(one)
+            if one.row is Row.SUCCESS:
+                return
             call.tried.add(entry.site.url)
             self._roster.note(entry, one.row, one.message)
             if monotonic() >= call.until or not await self._goes_on(call, one):
@@ -129,6 +170,9 @@ class Dispatcher:
         if call.again is not None:
             entry, call.again = call.again, None
             return entry
+        if call.kind is Kind.NEW_ORDER and not call.tries:
+            best = self._roster.ranked(call.request.exchange_id)
+            return best[0] if best else None
         ranked = self._roster.ranked(
             call.request.exchange_id,
             tried=call.tried,
@@ -144,6 +188,9 @@ class Dispatcher:
         if move is Move.SAME_THEN_NEXT and call.first_time(move):
             call.again = one.entry
             return call.kind is not Kind.READ or one.attempt.committed is None or self._may_repeat(call)
+        if move is Move.ANYWHERE_ONCE:
+            call.again = one.entry
+            return call.first_time(move)
         if move is Move.AFFINE_ONCE:
             return self._asks_elsewhere(call, one)
         if move is Move.SAME_LATER:
@@ -202,44 +249,49 @@ class Dispatcher:
 
     # One attempt
 
-    async def _try(self, call: Call, entry: SiteEntry) -> Try:
-        token = await self._auth.token(call.until - monotonic())
-        is_change = call.kind is not Kind.READ
-        until = call.until if is_change else min(call.until, monotonic() + self._settings.read_try_timeout)
-        attempt = Attempt(call.request, entry.site.id, until=until, not_after=call.not_after, bearer=token)
-        patience = self._settings.pool_timeout if self._untried(call, but=entry) else until - monotonic()
-        try:
-            lease = await entry.pool.acquire(for_order=is_change, until=min(until, monotonic() + patience))
-        except TransportFailure as failure:
-            attempt.fail(failure)
-            return self._concluded(call, entry, attempt)
+    def _attempt(self, call: Call, entry: SiteEntry, token: str | None) -> Attempt:
+        started, until = monotonic(), call.until
+        if call.kind is Kind.READ:
+            until = min(until, started + self._settings.read_try_timeout)
+        return Attempt(
+            call.request, entry.site.id, started=started, until=until, not_after=call.not_after, bearer=token
+        )
+
+    def _begin(self, attempt: Attempt, lease: Lease) -> None:
         if self._closing:
             attempt.withdraw()
-        if is_change:
-            self._listening.add(attempt)
-            attempt.on_settled = self._heard
         lease.exchange(attempt)
+
+    async def _lease(self, call: Call, entry: SiteEntry, attempt: Attempt) -> Lease | None:
+        """Wait for a connection; less long where there are other sites to go to."""
+        has_others = len(self._roster.entries) > 1 and self._untried(call, but=entry)
+        patience = self._settings.pool_timeout if has_others else None
         try:
-            await attempt.wait()
-        except asyncio.CancelledError:
-            self._left_alone(call, entry, attempt, lease)
-            raise
-        if call.kind is Kind.NEW_ORDER and attempt.committed is not None:
-            self._ledger.taken_by(call.request.client_order_id or "", entry.site.url)
-        return self._ended(call, entry, attempt, lease)
+            lease = await entry.pool.acquire(
+                for_order=call.kind is not Kind.READ, until=attempt.until, patience=patience
+            )
+        except TransportFailure as failure:
+            attempt.fail(failure)
+            return None
+        attempt.connected = monotonic()
+        return lease
 
     def _ended(self, call: Call, entry: SiteEntry, attempt: Attempt, lease: Lease) -> Try:
-        if attempt.settled:
-            one = self._concluded(call, entry, attempt)
-            if one.row is Row.OUT_OF_STEP:
-                lease.discard()
-            return one
+        if call.kind is Kind.NEW_ORDER and attempt.committed is not None:
+            failure, reading = attempt.failure, attempt.reading
+            if failure is None or failure.row not in UNPROCESSED:
+                self._ledger.taken_by(call.request.client_order_id or "", entry.site.url)
+            if reading is not None and reading.row is Row.SUCCESS:
+                report = reading.value
+                call.report = None if report.status is OrderStatus.REJECTED else report
+        if attempt.done is not None:
+            return self._concluded(call, entry, attempt)
         if attempt.withdraw():
-            lease.abort()
+            lease.abort(attempt)
             row = Row.ABANDONED if monotonic() >= call.until else Row.CONNECT_TIMEOUT
             return Try(entry, attempt, row, "the time was over before it was sent")
         if call.kind is Kind.READ:
-            lease.abort()
+            lease.abort(attempt)
         else:
             self._adopt(call, entry, attempt, lease)
         return Try(entry, attempt, Row.NO_ANSWER, Row.NO_ANSWER.value)
@@ -247,19 +299,23 @@ class Dispatcher:
     @staticmethod
     def _concluded(call: Call, entry: SiteEntry, attempt: Attempt) -> Try:
         """How a settled attempt ended."""
-        if (answer := attempt.answer) is not None:
-            reading = read_answer(call.request, answer.status, answer.headers, answer.body)
-            return Try(entry, attempt, reading.row, reading.message or reading.row.value, reading)
+        if (reading := attempt.reading) is not None:
+            row = reading.row
+            return Try(entry, attempt, row, "" if row is Row.SUCCESS else reading.message or row.value, reading)
         failure = attempt.failure or TransportFailure(Row.NO_ANSWER)
-        late = failure.row is Row.ABANDONED and call.kind is Kind.READ and monotonic() < call.until
-        return Try(entry, attempt, Row.CONNECT_TIMEOUT if late else failure.row, failure.message)
+        row, over = failure.row, monotonic() >= call.until
+        if row is Row.ABANDONED and call.kind is Kind.READ and not over:
+            row = Row.CONNECT_TIMEOUT  # only this try's time is over
+        elif row is Row.CONNECT_TIMEOUT and over:
+            row = Row.ABANDONED  # the caller's patience says nothing about the site
+        return Try(entry, attempt, row, failure.message)
 
     # Changes whose caller is gone
 
     def _left_alone(self, call: Call, entry: SiteEntry, attempt: Attempt, lease: Lease) -> None:
         """The caller was cancelled: what is not committed never will be, what is committed goes on alone."""
         if attempt.withdraw() or call.kind is Kind.READ:
-            lease.abort()
+            lease.abort(attempt)
             return
         name = call.request.client_order_id
         if call.kind is Kind.NEW_ORDER and name is not None:
@@ -270,42 +326,38 @@ class Dispatcher:
     def _adopt(self, call: Call, entry: SiteEntry, attempt: Attempt, lease: Lease) -> None:
         """Listen to a committed change for a while, though nobody waits for it any more."""
         wait = max(0.0, call.until - monotonic()) + self._settings.late_answer
-        timer = asyncio.get_running_loop().call_later(wait, lease.abort)
-        self._orphans[attempt] = (call, entry, lease, timer)
+        timer = asyncio.get_running_loop().call_later(wait, lease.abort, attempt)
+        self._orphans[attempt] = (call, entry, timer)
+        attempt.on_settled = self._heard
         if attempt.settled:
             self._heard(attempt)
 
     def _heard(self, attempt: Attempt) -> None:
-        """Runs when a change is settled; what became of an adopted one is told to the ledger."""
-        self._listening.discard(attempt)
-        self._settled.set()
-        orphan = self._orphans.pop(attempt, None)
-        if orphan is None:
-            return
-        call, entry, lease, timer = orphan
+        """Runs when an adopted change is settled: what became of it is told to the ledger."""
+        call, entry, timer = self._orphans.pop(attempt)
         timer.cancel()
+        self._watch.nudge()
         one = self._concluded(call, entry, attempt)
-        if one.row is Row.OUT_OF_STEP:
-            lease.discard()
         if call.kind is Kind.NEW_ORDER:
             self._ledger.settle(settled_as(call, one))
 
     async def aclose(self) -> None:
         """Refuse what is not committed yet, and wait a bounded time for the answers to what is."""
         self._closing = True
-        for attempt in self._listening:
+        for attempt in self._watch:
             attempt.withdraw()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._settings.close_wait):
                 while self._unanswered:
-                    self._settled.clear()
-                    await self._settled.wait()
+                    await self._watch.change()
         if self._unanswered:
             log.warning("closing with %d changes sent and not answered", self._unanswered)
+        self._watch.close()
 
     @property
     def _unanswered(self) -> int:
-        return sum(attempt.committed is not None for attempt in self._listening)
+        waiting = sum(one.committed is not None and is_change(one.request) for one in self._watch)
+        return waiting + len(self._orphans)
 
     # Cancels of unknown outcome
 
@@ -332,14 +384,29 @@ class Dispatcher:
         second.spent = call.spent  # what may be done once may be done once over both
         await self._run(second)
         call.tries += second.tries
-        again = self._outcome(second)
+        again = self.outcome(second)
         if isinstance(again, Accepted):
             return settled_as(call, second.tries[-1])
         return with_evidence(outcome, f"it was open, and a second cancel ended as {type(again).__name__}", call)
 
     # Small things
 
-    def _outcome(self, call: Call) -> Outcome:
+    def _duplicate(self, call: Call, name: str) -> Call:
+        call.outcome = NotSent(
+            client_order_id=name,
+            reason=NotSentReason.DUPLICATE,
+            message=f"{name} is in flight, unresolved, or was taken before: a new order needs a new id",
+        )
+        self._tell(call, _ENDED[NotSent])
+        return call
+
+    def _tell(self, call: Call, ended: str) -> None:
+        if self._observer.is_watching:
+            timing = call.tries[-1].attempt.timing(call.started) if call.tries else None
+            self._observer.tell(call.request, ended, timing, call.records)
+
+    def outcome(self, call: Call) -> Outcome:
+        """Return how a change ended."""
         return outcome_of(call, no_site=lambda: self._no_site(call.request), closing=self._closing)
 
     def _no_site(self, request: Request) -> str:
@@ -354,3 +421,7 @@ class Dispatcher:
             for report in value if isinstance(value, list) else (value,):
                 if isinstance(report, ExecutionReport):
                     self._ledger.saw(report, site)
+
+
+def _name_of(error: BaseException) -> str:
+    return "cancelled" if isinstance(error, asyncio.CancelledError) else type(error).__name__

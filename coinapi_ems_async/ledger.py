@@ -46,7 +46,8 @@ class OrderLedger:
         self._settled: OrderedDict[str, Outcome] = OrderedDict()
         self._copies: dict[str, int] = {}
         self._takers: OrderedDict[str, str] = OrderedDict()
-        self._spent: OrderedDict[str, None] = OrderedDict()
+        self._spent: set[str] = set()
+        """Ids of takers whose order was taken, or nobody knows: those that are not to be used again."""
         self.unresolved: Mapping[str, UnresolvedOrder] = MappingProxyType(self._unresolved)
         self.settled: Mapping[str, Outcome] = MappingProxyType(self._settled)
 
@@ -58,29 +59,41 @@ class OrderLedger:
             or client_order_id in self._spent
         )
 
-    def spend(self, client_order_id: str) -> None:
-        """Note that an order with this id was taken, or that nobody knows: it is not to be used again."""
-        _remember(self._spent, client_order_id, None, self._remembered)
-
-    def begin(self, client_order_id: str) -> None:
-        """Note that an order is in flight."""
+    def begin(self, client_order_id: str, *, again: bool) -> bool:
+        """Note that an order is in flight; returns False instead if its id is spent, unless `again`."""
+        if not again and self.is_spent(client_order_id):
+            return False
         self._in_flight[client_order_id] = self._in_flight.get(client_order_id, 0) + 1
+        return True
 
-    def end(self, client_order_id: str) -> None:
-        """Note that it is not any more."""
+    def end(self, client_order_id: str, *, taken: bool) -> None:
+        """Note that it is not any more, and, if it was taken, that its id is not to be used again."""
         left = self._in_flight[client_order_id] - 1
         if left:
             self._in_flight[client_order_id] = left
         else:
             del self._in_flight[client_order_id]
+        if taken:
+            self._spent.add(client_order_id)
+
+    def spend(self, client_order_id: str) -> None:
+        """Note that an order with this id was taken, or that nobody knows: it is not to be used again."""
+        self._spent.add(client_order_id)
+        if client_order_id not in self._takers:
+            self.taken_by(client_order_id, "")
 
     def taken_by(self, client_order_id: str, url: str) -> None:
         """Remember the site that an order was committed to."""
-        _remember(self._takers, client_order_id, url, self._remembered)
+        takers = self._takers
+        if client_order_id in takers:
+            takers.move_to_end(client_order_id)
+        takers[client_order_id] = url
+        if len(takers) > self._remembered:
+            self._spent.discard(takers.popitem(last=False)[0])
 
     def taker(self, client_order_id: str | None) -> str | None:
         """Return the URL of the site that took the order, None if unknown."""
-        return self._takers.get(client_order_id) if client_order_id is not None else None
+        return (self._takers.get(client_order_id) or None) if client_order_id is not None else None
 
     def doubt(
         self,
@@ -164,7 +177,8 @@ class OrderLedger:
 
 
 def _remember(memory: "OrderedDict[str, _T]", name: str, value: _T, most: int) -> None:
+    if name in memory:
+        memory.move_to_end(name)
     memory[name] = value
-    memory.move_to_end(name)
-    while len(memory) > most:
+    if len(memory) > most:
         memory.popitem(last=False)

@@ -6,10 +6,11 @@ from datetime import UTC, datetime
 from time import monotonic
 from typing import Any, Final
 
-from .answers import Reading, error_for, read_answer, retry_after_seconds
+from .answers import Reading, error_for, retry_after_seconds
 from .auth import Auth
 from .errors import EMSError, RateLimited, ServerFailed, TransportError
 from .matrix import Row
+from .observer import Observer
 from .operations import Request
 from .outcomes import AttemptRecord
 from .settings import Settings
@@ -29,10 +30,11 @@ class Management:
     Calls wait for each other: the API limits how many a key may have at once, without saying to how many.
     """
 
-    def __init__(self, pool: Pool, auth: Auth, settings: Settings) -> None:
+    def __init__(self, pool: Pool, auth: Auth, settings: Settings, observer: Observer) -> None:
         self._pool = pool
         self._auth = auth
         self._settings = settings
+        self._observer = observer
         self._turn = asyncio.Lock()
 
     async def call(self, request: Request, *, timeout: float | None = None, tries: int | None = None) -> Any:
@@ -43,30 +45,46 @@ class Management:
         calls that change something are sent once. tries: how often in all.
         Raises AnswerError or TransportError: as the tree in `errors` says.
         """
-        records: list[AttemptRecord] = []
+        started = monotonic()
+        attempts: list[Attempt] = []
+        ended = "value"
+        try:
+            return await self._call(request, timeout, tries, attempts)
+        except BaseException as error:
+            ended = "cancelled" if isinstance(error, asyncio.CancelledError) else type(error).__name__
+            raise
+        finally:
+            if self._observer.is_watching:
+                timing = attempts[-1].timing(started) if attempts else None
+                self._observer.tell(request, ended, timing, _records(attempts))
+
+    async def _call(
+        self, request: Request, timeout: float | None, tries: int | None, attempts: list[Attempt]
+    ) -> Any:
         if tries is None:
             tries = self._settings.management_tries if request.operation.method == "GET" else 1
         while True:
             try:
-                return await self._once(request, timeout or self._settings.management_timeout, records)
+                return await self._once(request, timeout or self._settings.management_timeout, attempts)
             except (TransportError, ServerFailed, RateLimited) as error:
-                pause = _pause(error, len(records))
-                if len(records) >= tries or pause > _MOST_PAUSE:
+                pause = _pause(error, len(attempts))
+                if len(attempts) >= tries or pause > _MOST_PAUSE:
                     raise
             await asyncio.sleep(pause)
 
-    async def _once(self, request: Request, timeout: float, records: list[AttemptRecord]) -> Any:
+    async def _once(self, request: Request, timeout: float, attempts: list[Attempt]) -> Any:
         token = await self._auth.token(timeout)
         attempt = await self._in_turn(request, timeout, token)
-        records.append(attempt.record())
+        attempts.append(attempt)
+        records = _records(attempts)
         if attempt.answer is None:
             failure = attempt.failure or _out_of_time(attempt)
             raise _error(request, failure.row, failure.message, records)
-        answer = attempt.answer
-        reading = read_answer(request, answer.status, answer.headers, answer.body)
+        assert attempt.reading is not None  # noqa: S101  # whoever has an answer has read it
+        reading = attempt.reading
         if reading.row is Row.SUCCESS:
             return reading.value
-        raise _error(request, reading.row, reading.message, records, reading, answer.body)
+        raise _error(request, reading.row, reading.message, records, reading, attempt.answer.body)
 
     async def _in_turn(self, request: Request, timeout: float, token: str | None) -> Attempt:
         """Make one attempt when the calls before are done; waiting for that counts apart, and is bounded too."""
@@ -90,17 +108,22 @@ class Management:
         except TransportFailure as failure:
             attempt.fail(failure)
             return
+        attempt.connected = monotonic()
         lease.exchange(attempt)
         try:
             await attempt.wait()
         finally:
             if not attempt.settled:
                 attempt.withdraw()
-                lease.abort()
+                lease.abort(attempt)
 
     async def aclose(self) -> None:
         """Close the pool."""
         await self._pool.aclose()
+
+
+def _records(attempts: list[Attempt]) -> tuple[AttemptRecord, ...]:
+    return tuple(attempt.record() for attempt in attempts)
 
 
 def _pause(error: EMSError, tries: int) -> float:
@@ -117,7 +140,7 @@ def _error(
     request: Request,
     row: Row,
     message: str,
-    records: list[AttemptRecord],
+    records: tuple[AttemptRecord, ...],
     reading: Reading | None = None,
     raw: bytes = b"",
 ) -> EMSError:

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 from .outcomes import RejectedReason
 
-__all__ = ["MATRIX", "REJECTED_AS", "Kind", "Move", "Row", "Rule"]
+__all__ = ["MATRIX", "REJECTED_AS", "UNPROCESSED", "Kind", "Move", "Row", "Rule"]
 
 
 class Kind(StrEnum):
@@ -28,6 +28,8 @@ class Kind(StrEnum):
 class Row(Enum):
     """How one attempt ended."""
 
+    __hash__ = object.__hash__  # Enum's own is Python code, and every order looks rows up
+
     # Before the commit point: proved not sent.
     NO_SITE = "no site serves the exchange account, or none was left"
     NAME_LOOKUP = "the site's name could not be resolved"
@@ -36,6 +38,7 @@ class Row(Enum):
     TLS_VERIFICATION = "the site's certificate is not valid"
     TLS_HANDSHAKE = "the TLS handshake failed"
     POOL_WAIT = "no connection was free in time"
+    GIVEN_UP = "the site was given up while the call waited for a connection"
     STALE_CONNECTION = "the kept connection had been closed before anything was written"
     ABANDONED = "given up before the commit point"
     LATE = "not_after had passed at the commit point"
@@ -45,6 +48,10 @@ class Row(Enum):
     NO_ANSWER = "no answer in time"
     CUT_ANSWER = "the connection ended inside the answer"
     MALFORMED = "the answer breaks HTTP"
+    GOAWAY_UNPROCESSED = "the server said goodbye before it processed the request"
+    GOAWAY_LOST = "the server said goodbye, and the connection ended before the answer"
+    REFUSED_STREAM = "the server refused the stream without processing it"
+    STREAM_RESET = "the server reset the stream"
     # A complete answer.
     UNREADABLE = "success, but the body cannot be read"
     OUT_OF_STEP = "success, but for another order"
@@ -72,6 +79,7 @@ class Move(Enum):
     NOT_SENT = "not sent"
     NEXT = "next site, at once"
     NEXT_ONCE = "next site, once"
+    ANYWHERE_ONCE = "same site on a new connection or the next, once"
     SAME_THEN_NEXT = "same site on a new connection, then the next"
     AFFINE_ONCE = "the order's own site, once, if it was another"
     SAME_LATER = "same site after Retry-After, if the deadline allows"
@@ -114,6 +122,7 @@ MATRIX: Final[Mapping[Row, Rule]] = MappingProxyType(
         Row.TLS_VERIFICATION: _ELSEWHERE,
         Row.TLS_HANDSHAKE: _ELSEWHERE,
         Row.POOL_WAIT: _ELSEWHERE,
+        Row.GIVEN_UP: _ELSEWHERE,
         Row.STALE_CONNECTION: Rule(*(_M.SAME_THEN_NEXT,) * 4),
         Row.ABANDONED: Rule(_M.NOT_SENT, _M.NOT_SENT, _M.NOT_SENT, _M.ERROR),
         Row.LATE: Rule(_M.NOT_SENT, _M.NOT_SENT, _M.NOT_SENT, _M.ERROR),
@@ -122,6 +131,11 @@ MATRIX: Final[Mapping[Row, Rule]] = MappingProxyType(
         Row.NO_ANSWER: _AMBIGUOUS,
         Row.CUT_ANSWER: _AMBIGUOUS,
         Row.MALFORMED: _AMBIGUOUS,
+        # HTTP/2's two proofs that nothing was processed: RFC 9113 6.8 and 8.7.
+        Row.GOAWAY_UNPROCESSED: Rule(*(_M.ANYWHERE_ONCE,) * 4),
+        Row.REFUSED_STREAM: Rule(_M.NEXT_ONCE, _M.NEXT_ONCE, _M.NEXT_ONCE, _M.NEXT),
+        Row.GOAWAY_LOST: _AMBIGUOUS,
+        Row.STREAM_RESET: _AMBIGUOUS,
         Row.UNREADABLE: _AMBIGUOUS._replace(read=_M.NEXT_ONCE),
         Row.OUT_OF_STEP: _AMBIGUOUS._replace(read=_M.NEXT_ONCE),
         Row.SUCCESS: Rule(_M.DONE, _M.DONE, _M.DONE, _M.DONE),
@@ -145,6 +159,9 @@ MATRIX: Final[Mapping[Row, Rule]] = MappingProxyType(
     }
 )
 """Every way an attempt can end, with the move for each kind of call."""
+
+UNPROCESSED: Final = frozenset({Row.GOAWAY_UNPROCESSED, Row.REFUSED_STREAM})
+"""Rows of attempts that were committed and yet proved to have done nothing."""
 
 REJECTED_AS: Final[Mapping[Row, RejectedReason]] = MappingProxyType(
     {

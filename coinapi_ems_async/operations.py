@@ -6,7 +6,6 @@ All 8 calls of the EMS REST API and all 8 of the Managed Cloud REST API. How ans
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from decimal import Decimal
 from types import MappingProxyType
 from typing import Any, Final
 from urllib.parse import quote
@@ -252,12 +251,15 @@ def new_order(order: NewOrder, *, good_till_time_text: str = "GOOD_TILL_TIME_OMS
     if not isinstance(order, NewOrder):
         raise InvalidRequest(f"expected a NewOrder, got {type(order).__name__}")
     tif = order.time_in_force
+    symbol = order.symbol_id_coinapi
+    # `str` is 0.4 us faster than formatting, and as plain but for very small and very large numbers.
+    amount, price = str(order.amount_order), str(order.price)
     fields: dict[str, Any] = {
         "exchange_id": order.exchange_id,
         "client_order_id": order.client_order_id,
-        **_symbol(order),
-        "amount_order": _raw(order.amount_order),
-        "price": _raw(order.price),
+        "symbol_id_coinapi" if symbol is not None else "symbol_id_exchange": symbol or order.symbol_id_exchange,
+        "amount_order": msgspec.Raw((amount if "E" not in amount else number_text(order.amount_order)).encode()),
+        "price": msgspec.Raw((price if "E" not in price else number_text(order.price)).encode()),
         "side": order.side,
         "order_type": order.order_type,
         "time_in_force": good_till_time_text if tif is TimeInForce.GOOD_TILL_TIME_OMS else tif,
@@ -363,16 +365,6 @@ def account_delete(exchange_id: str) -> Request:
         target=f"{ACCOUNT_DELETE.path}?exchange_id={_quoted(exchange_id)}",
         exchange_id=exchange_id,
     )
-
-
-def _symbol(order: NewOrder) -> dict[str, str]:
-    if order.symbol_id_coinapi is not None:
-        return {"symbol_id_coinapi": order.symbol_id_coinapi}
-    return {"symbol_id_exchange": order.symbol_id_exchange or ""}
-
-
-def _raw(value: Decimal) -> msgspec.Raw:
-    return msgspec.Raw(number_text(value).encode())
 
 
 def _seven_digits(moment: datetime) -> str:

@@ -39,7 +39,7 @@ class Phase(StrEnum):
     COMMITTED = "committed"
     """The first byte was about to leave; it may or may not have arrived."""
     ANSWERING = "answering"
-    """A response head arrived."""
+    """The answer began to arrive."""
     ANSWERED = "answered"
     """A complete response arrived."""
 
@@ -61,12 +61,16 @@ class AttemptRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Timing(msgspec.Struct, frozen=True, kw_only=True):
-    """When the deciding attempt passed each point, seconds of `time.monotonic`.
+    """When the deciding attempt, made at `site`, passed each point, seconds of `time.monotonic`.
 
-    `started` is when the call began; a point that was never reached is None.
+    `started` is when the call began, `connected` when it had a connection; `reused` tells whether that had
+    carried a request before. A point that was never reached is None.
     """
 
     started: float
+    site: str | None = None
+    reused: bool = False
+    connected: float | None = None
     committed: float | None = None
     first_byte: float | None = None
     done: float | None = None
@@ -76,6 +80,11 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
     def total(self) -> float | None:
         """Seconds from the call to its decoded answer; None if there was none."""
         return None if self.decoded is None else self.decoded - self.started
+
+    @property
+    def queued(self) -> float | None:
+        """Seconds from the call to its connection; None if it had none."""
+        return None if self.connected is None else self.connected - self.started
 
     @property
     def round_trip(self) -> float | None:
@@ -126,6 +135,8 @@ class NotSentReason(StrEnum):
     """The call's time was over before a connection was ready."""
     NOT_AFTER = "not after"
     """The caller's `not_after` had passed at the commit point."""
+    NOT_PROCESSED = "not processed"
+    """It was sent, and every server that had it proved that it did nothing with it (HTTP/2)."""
     ABANDONED = "abandoned"
     """The caller stopped waiting, or the client was closed, before the commit point."""
 
@@ -170,7 +181,7 @@ class Rejected(_Outcome, frozen=True, kw_only=True):
 
 
 class NotSent(_Outcome, frozen=True, kw_only=True):
-    """No byte of the request left this process."""
+    """Nothing was executed: no byte of the request left this process, or the server proved it (NOT_PROCESSED)."""
 
     reason: NotSentReason
     message: str = ""

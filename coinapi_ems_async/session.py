@@ -4,33 +4,30 @@ import asyncio
 import contextlib
 import logging
 import ssl
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
-
-import msgspec
+from typing import Any, Final
 
 from . import operations
-from .auth import Auth, ClientCertificate, Credentials
+from .auth import ClientCertificate, Credentials
+from .config import SessionConfig
 from .dispatch import Dispatcher
 from .errors import AnswerError, AuthenticationFailed, ConfigurationError, TransportError
 from .ledger import OrderLedger
 from .management import Management
+from .observer import Observer
 from .operations import Request
-from .settings import Settings
 from .sites.directory import Directory, Site, single
 from .sites.discovery import Discovery, no_table
 from .sites.monitor import Monitor
 from .sites.roster import Roster
-from .sites.selector import CostFunction
 from .supervisor import Supervisor
 from .transport.base import Pool
+from .transport.choice import site_transport
+from .transport.connect import HTTP2_STREAMS, Connector
+from .transport.pool import SitePool
 from .transport.tls import client_context, write_private
 
-if TYPE_CHECKING:
-    import aiohttp
-
-__all__ = ["Session", "SessionConfig"]
+__all__ = ["Session"]
 
 log: Final = logging.getLogger("coinapi_ems_async.client")
 
@@ -38,34 +35,13 @@ _PROBE_CONNECTIONS: Final = 1
 SELF_HOSTED: Final = "self-hosted"
 
 
-class SessionConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """What a session is made from; exactly one of the two URLs is given.
-
-    with_sites: False for the Managed Cloud API alone.
-    """
-
-    key: str
-    auth: Auth
-    settings: Settings
-    management_url: str | None
-    site_url: str | None
-    tls: ssl.SSLContext | None
-    management_session: "aiohttp.ClientSession | None"
-    cost: CostFunction
-    with_sites: bool = True
-
-    def __repr__(self) -> str:
-        return f"SessionConfig({self.management_url or self.site_url})"
-
-    def __rich_repr__(self) -> Iterator[str | None]:  # type: ignore[override]  # msgspec types it narrower
-        yield self.management_url or self.site_url
-
-
 class Session:
     """The open half of a client."""
 
     def __init__(self, config: SessionConfig, ledger: OrderLedger) -> None:
         self._config = config
+        self._observer = observer = Observer(config.on_call)
+        self._without_http2: set[str] = set()
         self._site_tls: ssl.SSLContext | None = None
         self._site_credentials = config.auth.site(config.key)
         self.management: Management | None = None
@@ -73,7 +49,7 @@ class Session:
         self.supervisor = Supervisor()
         self.roster = Roster(self._make_pool, cost=config.cost)
         self.monitor = Monitor(self.roster, config.settings, self.supervisor)
-        self.dispatcher = Dispatcher(self.roster, ledger, config.settings, config.auth)
+        self.dispatcher = Dispatcher(self.roster, ledger, config.settings, config.auth, observer)
 
     async def open(self) -> None:
         """Find the sites and wait for their first estimates.
@@ -91,6 +67,8 @@ class Session:
             directory = await self._one_site(self._config.site_url or "")
         await self.monitor.apply(directory)
         await self.monitor.until_ready()
+        self.monitor.keep_warm()
+        await self.roster.until_warm(self._config.settings.open_after_first)
         if self.discovery is not None:
             self.monitor.refresh(self.discovery.load)
 
@@ -105,14 +83,19 @@ class Session:
             config.settings,
             tls=self._site_tls,
             session=config.management_session,
+            proxy=config.proxy,
+            trust_env=config.trust_env,
         )
-        self.management = Management(pool, config.auth, config.settings)
+        self.management = Management(pool, config.auth, config.settings, self._observer)
 
     async def _discover(self, url: str) -> Directory:
         self.discovery = Discovery(self._call, url, self._config.settings)
         if (certificate := await self._certificate()) is not None:
             self._site_tls = await self._context("https:", certificate)
-        return await self.discovery.load_first()
+        directory = await self.discovery.load_first()
+        if self._site_tls is None and any(site.url.startswith("https:") for site in directory.sites.values()):
+            self._site_tls = await self._context("https:", None)
+        return directory
 
     async def _one_site(self, url: str) -> Directory:
         certificate = await self._certificate()
@@ -158,14 +141,38 @@ class Session:
         return text
 
     def _make_pool(self, site: Site, for_probes: bool) -> Pool:
-        from .transport.aiohttp import AiohttpPool
+        config = self._config
+        credentials = Credentials() if for_probes else self._site_credentials
+        size = _PROBE_CONNECTIONS if for_probes else config.settings.pool_size
+        share = 0 if for_probes else config.settings.order_share
+        name = site_transport(config.transport, site.url, config.proxy, trust_env=config.trust_env)
+        if name == "aiohttp":
+            from .transport.aiohttp import AiohttpPool
 
-        return AiohttpPool(
+            return AiohttpPool(
+                site.url,
+                credentials,
+                config.settings,
+                tls=self._site_tls,
+                size=size,
+                order_share=share,
+                proxy=config.proxy,
+                trust_env=config.trust_env,
+            )
+        connect = Connector(
             site.url,
-            Credentials() if for_probes else self._site_credentials,
-            self._config.settings,
+            credentials,
+            config.settings,
             tls=self._site_tls,
-            size=_PROBE_CONNECTIONS if for_probes else None,
+            protocol=name,
+            without_http2=self._without_http2,
+        )
+        return SitePool(
+            connect,
+            config.settings,
+            size=size,
+            order_share=share,
+            per_connection=HTTP2_STREAMS if name == "http2" else 1,
         )
 
     async def aclose(self) -> None:

@@ -51,13 +51,21 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     # Connections
     pool_size: int = 64
-    """Most connections to one site (MongoDB's drivers: 100, aiohttp: 100)."""
+    """Most requests at a time to one site (MongoDB's drivers: 100, aiohttp: 100); with HTTP/1.1 each has a
+    connection of its own, with HTTP/2 they share a few."""
     order_share: int = 16
     """How many of them only orders and cancels may use, so that they never wait behind reads."""
     pool_timeout: float = 0.5
     """How long a call waits for a free connection to a site while there are others it could go to."""
     idle_timeout: float = 45.0
     """How long a connection is kept unused; common gateways close theirs after 60."""
+    warm_connections: int = 2
+    """How many connections are kept open to each of the two best sites of every account, so that neither the first
+    order nor the one after an idle hour pays for a handshake. 0 for none."""
+    http2_ping: float = 15.0
+    """After how much silence an HTTP/2 connection asks whether its server is still there."""
+    http2_ping_timeout: float = 5.0
+    """How long it waits for any sign of life then."""
     max_body: int = 64 * 1024 * 1024
     """Largest answer read, after decompression. 50,000 open orders take 40 MB."""
     allow_plain_http: bool = False
@@ -96,6 +104,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
                     raise ConfigurationError(f"Settings.{field.name} must be a {kind}, got {value!r}")
             elif isinstance(field.default, int) and type(value) is not int:
                 raise ConfigurationError(f"Settings.{field.name} must be a whole number, got {value!r}")
+            elif field.name == "warm_connections" and value == 0:
+                continue
             elif isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e9:
                 raise ConfigurationError(f"Settings.{field.name} must be a positive number, got {value!r}")
         if self.order_share >= self.pool_size:

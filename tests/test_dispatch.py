@@ -31,7 +31,7 @@ from coinapi_ems_async import (
     Unknown,
     ValidationFailed,
 )
-from coinapi_ems_async.matrix import MATRIX, REJECTED_AS, Kind, Move, Row
+from coinapi_ems_async.matrix import MATRIX, REJECTED_AS, UNPROCESSED, Kind, Move, Row
 from coinapi_ems_async.simulator import Injection, Pace, Simulator
 
 from .conftest import ACCOUNT, EAST, OREGON, WEST, an_order
@@ -75,6 +75,7 @@ def test_the_table_is_whole() -> None:
 def test_nothing_that_may_have_executed_is_sent_again() -> None:
     """For a new order and a cancel-all the only repetitions after the commit point rest on a server's no."""
     repeating = {Move.NEXT, Move.NEXT_ONCE, Move.SAME_THEN_NEXT, Move.AFFINE_ONCE, Move.SAME_LATER, Move.RECHECK}
+    repeating.add(Move.ANYWHERE_ONCE)
     before_commit = {
         Row.NAME_LOOKUP,
         Row.REFUSED,
@@ -82,11 +83,12 @@ def test_nothing_that_may_have_executed_is_sent_again() -> None:
         Row.TLS_VERIFICATION,
         Row.TLS_HANDSHAKE,
         Row.POOL_WAIT,
+        Row.GIVEN_UP,
         Row.STALE_CONNECTION,
     }
     for kind in (Kind.NEW_ORDER, Kind.CANCEL_ALL):
         repeated = {row for row, rule in MATRIX.items() if rule.for_kind(kind) in repeating}
-        assert repeated == before_commit | {Row.MISDIRECTED}
+        assert repeated == before_commit | {Row.MISDIRECTED} | UNPROCESSED
 
 
 # New orders

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from ..errors import EMSError
-from .context import AuthWay, Invocation, LoopChoice, NoteHandler, Options
+from .context import AuthWay, Invocation, LoopChoice, NoteHandler, Options, TransportChoice
 from .data import error_data
 from .exits import Exit, Failure, exit_of_error, sentence
 
@@ -60,6 +60,10 @@ _OPTIONS: Final[dict[str, Any]] = {
             help="Time for each call: orders 30, reads 10, accounts 2 a try.",
             rich_help_panel=_PANEL,
         ),
+    ],
+    "transport": Annotated[
+        TransportChoice | None,
+        typer.Option(help="What carries requests to the sites; http1 by default.", rich_help_panel=_PANEL),
     ],
     "loop": Annotated[
         LoopChoice | None,

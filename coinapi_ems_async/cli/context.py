@@ -14,10 +14,11 @@ from typing import Final
 from ..auth import ApiKeyHeader, ApiKeyQuery, Auth, ClientCertificate, NoAuth, find_api_key
 from ..client import EMSClient
 from ..settings import MANAGEMENT_URL, Settings
+from ..transport.choice import TransportName
 from .exits import Exit, Failure
 from .output import Output
 
-__all__ = ["AuthWay", "Invocation", "LoopChoice", "NoteHandler", "Options", "read_key"]
+__all__ = ["AuthWay", "Invocation", "LoopChoice", "NoteHandler", "Options", "TransportChoice", "read_key"]
 
 MANAGEMENT_VARIABLE: Final = "COINAPI_EMS_MANAGEMENT_URL"
 
@@ -28,6 +29,14 @@ class AuthWay(StrEnum):
     HEADER = "header"
     QUERY = "query"
     CERTIFICATE = "certificate"
+
+
+class TransportChoice(StrEnum):
+    """What carries requests to the sites."""
+
+    HTTP1 = "http1"
+    HTTP2 = "http2"
+    AIOHTTP = "aiohttp"
 
 
 class LoopChoice(StrEnum):
@@ -47,6 +56,7 @@ class Options:
     auth: AuthWay | None = None
     certificate_file: Path | None = None
     timeout: float | None = None
+    transport: TransportChoice | None = None
     loop: LoopChoice | None = None
     json: bool | None = None
     debug: bool | None = None
@@ -135,10 +145,19 @@ class Invocation:
         self._checked()
         auth, url = self.auth, self.options.self_hosted
         key = None if isinstance(auth, NoAuth) else self.api_key()
+        transport: TransportName = (self.options.transport or TransportChoice.HTTP1).value
         if url:
-            client = EMSClient.self_hosted(url, auth=auth, api_key=key, settings=self.settings)
+            client = EMSClient.self_hosted(
+                url, auth=auth, api_key=key, settings=self.settings, transport=transport
+            )
         else:
-            client = EMSClient(key, management_url=self.management_url, auth=auth, settings=self.settings)
+            client = EMSClient(
+                key,
+                management_url=self.management_url,
+                auth=auth,
+                settings=self.settings,
+                transport=transport,
+            )
         async with client as ems:
             yield ems
 

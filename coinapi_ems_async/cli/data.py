@@ -11,7 +11,7 @@ from ..models.numbers import number_text
 from ..models.reading import Answer
 from ..operations import Request
 from ..outcomes import Accepted, AttemptRecord, NotSent, Outcome, Rejected, Timing, Unknown, error_of
-from ..sites.roster import SiteView
+from ..sites.view import SiteView
 from .exits import exit_of_error, sentence
 
 __all__ = ["as_data", "as_json", "error_data", "outcome_data", "request_data"]

@@ -9,7 +9,7 @@ from rich.text import Text
 from ..models.balances import BalanceData
 from ..models.orders import ExecutionReport
 from ..sites.health import Health
-from ..sites.roster import SiteView
+from ..sites.view import SiteView
 from .sheet import Bar, Sheet, Sparkline
 from .stats import Summary
 from .tables import NOTHING, amount, latency, plain, status_text, table

@@ -98,6 +98,7 @@ _WORDS: Final = (
     (", or Settings(allow_plain_http=True) if you must", ""),
     ("the key goes into api_key=", "the key goes into $COINAPI_API_KEY"),
     ('EMSClient(api_key="...")', "--api-key-file FILE"),
+    ("transport='http2'", "--transport http2"),
 )
 
 _TWICE: Final = re.compile(r"\b(the [^:()]+): \1")

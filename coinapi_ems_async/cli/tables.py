@@ -16,7 +16,7 @@ from ..models.lifecycle import OrderStatus
 from ..models.numbers import number_text
 from ..models.orders import ExecutionReport
 from ..sites.health import Health
-from ..sites.roster import SiteView
+from ..sites.view import SiteView
 from .sheet import Sheet
 
 __all__ = [

@@ -72,8 +72,8 @@ def read_number(text: str) -> Decimal:
     if len(text) > _MAX_TEXT or not NUMERIC_TEXT.fullmatch(text):
         raise ValueError("not a number")
     try:
-        return check_number(Decimal(text))
-    except DecimalException:  # an exponent too large even for Decimal
+        return decimal_of_literal(text)
+    except DecimalException:
         raise ValueError("the number is outside 64 digits or an exponent of 64") from None
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from datetime import datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
 
 import msgspec
 from msgspec.structs import force_setattr
@@ -70,9 +70,10 @@ class NewOrder(msgspec.Struct, frozen=True, kw_only=True):
             if value <= 0:
                 raise InvalidRequest(f"{field} must be positive, got {value}")
             force_setattr(self, field, value)
-        force_setattr(self, "side", _member("side", Side, self.side))
-        force_setattr(self, "order_type", _member("order_type", OrderType, self.order_type))
-        force_setattr(self, "time_in_force", _member("time_in_force", TimeInForce, self.time_in_force))
+        for field, cls in _CHOICES:
+            given = getattr(self, field)
+            if (member := _member(field, cls, given)) is not given:
+                force_setattr(self, field, member)
         if self.exec_inst != ():
             force_setattr(self, "exec_inst", _instructions(self.exec_inst))
         self._check_expire_time()
@@ -275,14 +276,28 @@ class ExecutionReport(Answer, frozen=True, kw_only=True, gc=False):
         return self
 
 
+_CHOICES: Final[tuple[tuple[str, type[OpenEnum]], ...]] = (
+    ("side", Side),
+    ("order_type", OrderType),
+    ("time_in_force", TimeInForce),
+)
+
+
 def _exactly_one(request: msgspec.Struct, first: str, second: str) -> None:
-    given = [name for name in (first, second) if getattr(request, name) is not None]
-    if len(given) != 1:
-        raise InvalidRequest(f"give exactly one of {first} and {second}, got {'both' if given else 'neither'}")
-    check_id(given[0], getattr(request, given[0]))
+    one, other = getattr(request, first), getattr(request, second)
+    if (one is None) is (other is None):
+        found = "neither" if one is None else "both"
+        raise InvalidRequest(f"give exactly one of {first} and {second}, got {found}")
+    if one is not None:
+        check_id(first, one)
+    else:
+        check_id(second, other)
 
 
 def _member(field: str, cls: type[OpenEnum], value: object) -> OpenEnum:
+    known = cls._value2member_map_.get(value) if isinstance(value, str) else None
+    if isinstance(known, cls):
+        return known
     member = cls(value) if isinstance(value, str) else None
     if member is None or not member.is_known:
         raise InvalidRequest(f"{field} must be one of {', '.join(cls)}; got {shown(value)}")

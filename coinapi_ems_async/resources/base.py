@@ -1,13 +1,15 @@
 """What every group of calls stands on."""
 
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from ..dispatch import Dispatcher
 from ..errors import InvalidRequest
 from ..ledger import OrderLedger
-from ..management import Management
 from ..operations import Request
 from ..settings import Settings
+
+if TYPE_CHECKING:
+    from ..dispatch import Dispatcher
+    from ..management import Management
 
 __all__ = ["Core", "Group", "seconds"]
 
@@ -19,12 +21,12 @@ class Core(Protocol):
     ledger: OrderLedger
 
     @property
-    def dispatcher(self) -> Dispatcher:
+    def dispatcher(self) -> "Dispatcher":
         """Carries calls to sites."""
         ...
 
     @property
-    def management(self) -> Management:
+    def management(self) -> "Management":
         """Carries calls to the Managed Cloud API; UsageError if there is none."""
         ...
 

@@ -1,9 +1,11 @@
 """Orders: place, cancel, look at (EMS REST, Orders)."""
 
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from datetime import UTC, datetime
+from typing import Any
 
 from .. import operations
+from ..calls import Call, outcome_of
 from ..errors import InvalidRequest, OrderUnknown
 from ..ledger import UnresolvedOrder
 from ..models.history import OrderHistory
@@ -58,14 +60,18 @@ class Orders(Group):
         allow_duplicate_id: send although an order with this id is in flight, unresolved, or was taken before.
         Raises InvalidRequest: if the order or an argument is malformed. UsageError: if the client is not open.
         """
+        return outcome_of(await self._send(order, timeout, not_after, allow_duplicate_id))
+
+    def _send(
+        self, order: NewOrder, timeout: float | None, not_after: datetime | None, allow_duplicate_id: bool
+    ) -> Coroutine[Any, Any, Call]:
+        """Check everything that can be checked, before anything is awaited."""
         dispatcher = self._core.dispatcher
         settings = self._core.settings
-        latest = None if not_after is None else aware("not_after", not_after).timestamp()
-        request = operations.new_order(order, good_till_time_text=settings.good_till_time_text)
-        return await dispatcher.new_order(
-            request,
-            timeout=seconds(timeout, settings.order_timeout),
-            not_after=latest,
+        return dispatcher.new_order(
+            operations.new_order(order, good_till_time_text=settings.good_till_time_text),
+            timeout=settings.order_timeout if timeout is None else seconds(timeout, settings.order_timeout),
+            not_after=None if not_after is None else aware("not_after", not_after).timestamp(),
             allow_duplicate_id=allow_duplicate_id,
         )
 
@@ -83,10 +89,8 @@ class Orders(Group):
         Raises OrderRejected, OrderNotSent, OrderUnknown: as the outcome is. InvalidRequest, UsageError: as
         `submit` does.
         """
-        outcome = await self.submit(
-            order, timeout=timeout, not_after=not_after, allow_duplicate_id=allow_duplicate_id
-        )
-        return _report(outcome)
+        call = await self._send(order, timeout, not_after, allow_duplicate_id)
+        return call.report or _report(outcome_of(call))
 
     async def submit_cancel(
         self,
@@ -106,7 +110,7 @@ class Orders(Group):
             exchange_id=exchange_id, client_order_id=client_order_id, exchange_order_id=exchange_order_id
         )
         request = operations.cancel_order(cancel)
-        return await dispatcher.change(request, timeout=seconds(timeout, self._core.settings.order_timeout))
+        return await dispatcher.cancel(request, timeout=seconds(timeout, self._core.settings.order_timeout))
 
     async def cancel(
         self,
@@ -137,7 +141,7 @@ class Orders(Group):
         """
         dispatcher = self._core.dispatcher
         request = operations.cancel_all(CancelAll(exchange_id=exchange_id))
-        return await dispatcher.change(request, timeout=seconds(timeout, self._core.settings.order_timeout))
+        return await dispatcher.cancel(request, timeout=seconds(timeout, self._core.settings.order_timeout))
 
     async def cancel_all(self, *, exchange_id: str, timeout: float | None = None) -> Accepted:
         """Cancel every open order of an exchange account (EMS REST, Cancel all).
@@ -191,7 +195,6 @@ def _accepted(outcome: Outcome) -> Accepted:
 
 
 def _report(outcome: Outcome) -> ExecutionReport:
-    accepted = _accepted(outcome)
-    if accepted.report is None:
-        raise OrderUnknown("accepted without a report", outcome=accepted)
-    return accepted.report
+    if isinstance(outcome, Accepted) and outcome.report is not None:
+        return outcome.report
+    raise OrderUnknown("accepted without a report", outcome=_accepted(outcome))

@@ -27,6 +27,7 @@ log: Final = logging.getLogger("coinapi_ems_async.sites")
 _SAMPLES_TO_START: Final = 3
 _FIRST_TIMEOUT: Final = 1.0
 _RETRY_REFRESH: Final = 10.0
+_WARM_ROUND: Final = 1.0
 
 
 class Monitor:
@@ -105,16 +106,17 @@ class Monitor:
             finally:
                 if not attempt.settled:
                     attempt.withdraw()
-                    lease.abort()
+                    lease.abort(attempt)
         except TransportFailure as failure:
             settled, attempt.failure = True, failure
         answer = attempt.answer
         if answer is None or answer.status >= 500:
             self._roster.bad(entry, _reason(attempt, settled))
+            entry.probe_pool.clear()  # the second opinion is had on a new connection
             return False
         self._roster.good(entry)
         if attempt.first_byte is not None and attempt.committed is not None and (attempt.reused or fresh_counts):
-            entry.estimator.add(attempt.first_byte - attempt.committed)
+            self._roster.sampled(entry, attempt.first_byte - attempt.committed)
         return True
 
     def _timeout(self, entry: SiteEntry) -> float:
@@ -138,6 +140,15 @@ class Monitor:
         finally:
             for future in waiting:
                 future.cancel()
+
+    def keep_warm(self) -> None:
+        """Begin to keep connections open to the best sites, whichever they are."""
+        self._supervisor.start("warming", self._keep_warm)
+
+    async def _keep_warm(self) -> None:
+        while True:
+            self._roster.keep_warm(self._settings.warm_connections)
+            await asyncio.sleep(_WARM_ROUND)
 
     def refresh(self, load: Callable[[], Awaitable[Directory]]) -> None:
         """Begin to read the site table again now and then; `load` returns the new one or raises EMSError."""

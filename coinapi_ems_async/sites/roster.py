@@ -6,35 +6,24 @@ import logging
 from collections.abc import Callable, Collection
 from typing import Final
 
-import msgspec
-
 from ..matrix import Row
 from ..transport.base import Pool
 from .directory import EMPTY, Changes, Directory, Site
 from .estimator import Estimator
 from .health import CONNECT_FAILURES, Health, HealthRecord
 from .selector import Candidate, CostFunction, network_cost, rank
+from .view import SiteView
 
-__all__ = ["PoolFactory", "Roster", "SiteEntry", "SiteView"]
+__all__ = ["PoolFactory", "Roster", "SiteEntry"]
 
 log: Final = logging.getLogger("coinapi_ems_async.sites")
 
+_WARM_SITES: Final = 2
+"""Of each account: the one in use and the one to go to when that is lost."""
+_MOST_RANKINGS: Final = 1_000
+
 PoolFactory = Callable[[Site, bool], Pool]
 """Makes the pool of a site; True for the one of its probes."""
-
-
-class SiteView(msgspec.Struct, frozen=True, kw_only=True):
-    """One site as `ems.sites` shows it; `latency` is the estimated round trip, seconds."""
-
-    id: str
-    region: str | None
-    provider: str | None
-    url: str
-    latency: float | None
-    health: Health
-    connections: int
-    exchanges: tuple[str, ...]
-    last_error: str | None = None
 
 
 class SiteEntry:
@@ -96,6 +85,8 @@ class Roster:
         self.entries: dict[str, SiteEntry] = {}
         self.leaving: list[SiteEntry] = []
         self._chosen: dict[str | None, str] = {}
+        self._rankings: dict[str | None, list[SiteEntry]] = {}
+        """By account, until an estimate, a state or the table changes: on the way of every order."""
 
     def apply(self, directory: Directory) -> Changes:
         """Take over a new directory by difference: unchanged sites keep pools, estimate and health.
@@ -104,6 +95,7 @@ class Roster:
         """
         changes = self.directory.changes_to(directory)
         self.directory = directory
+        self._rankings.clear()
         for site in changes.added:
             self.entries[site.url] = SiteEntry(site, self._make_pool)
         for site in changes.changed:
@@ -118,9 +110,16 @@ class Roster:
 
         tried and preferred are URLs, as `selector.rank` takes them. A change of the first choice is logged.
         """
-        entries = self._rank(exchange_id, tried, preferred)
-        if entries and not tried and preferred is None:
-            self._note_choice(exchange_id, entries[0].site)
+        if tried or preferred is not None:
+            return self._rank(exchange_id, tried, preferred)
+        entries = self._rankings.get(exchange_id)
+        if entries is None:
+            entries = self._rank(exchange_id)
+            if entries:
+                self._note_choice(exchange_id, entries[0].site)
+            if len(self._rankings) >= _MOST_RANKINGS:
+                self._rankings.clear()
+            self._rankings[exchange_id] = entries
         return entries
 
     def _rank(
@@ -153,18 +152,45 @@ class Roster:
             self.bad(entry, message)
             entry.wake.set()
 
+    def sampled(self, entry: SiteEntry, seconds: float) -> None:
+        """Take in a round trip."""
+        self._rankings.clear()
+        entry.estimator.add(seconds)
+
     def good(self, entry: SiteEntry) -> None:
         """Take in a good probe."""
+        self._rankings.clear()
         if entry.health.good():
             log.info("site %s (%s) is healthy", entry.site.id, entry.site.url)
 
     def bad(self, entry: SiteEntry, reason: str) -> None:
         """Take in a failed probe or connect; an unreachable site is told once, until it is back."""
+        self._rankings.clear()
         before = entry.health.state
         if entry.health.bad(reason) and before in (Health.HEALTHY, Health.NEW):
             log.warning("site %s (%s) is unreachable: %s", entry.site.id, entry.site.url, reason)
         if entry.health.state is Health.EJECTED:
             entry.estimator.clear()
+            if before is not Health.EJECTED:
+                entry.pool.clear()
+
+    def keep_warm(self, connections: int) -> None:
+        """Keep so many connections open to the two best sites of every account."""
+        best: set[str] = set()
+        seen: set[tuple[str, ...]] = set()
+        accounts = {name for site in self.directory.sites.values() for name in site.exchanges}
+        for exchange_id in (None, *sorted(accounts)):
+            capable = tuple(site.url for site in self.directory.capable(exchange_id))
+            if capable not in seen:
+                seen.add(capable)
+                best.update(entry.site.url for entry in self._rank(exchange_id)[:_WARM_SITES])
+        for url, entry in self.entries.items():
+            is_lost = entry.health.state is Health.EJECTED
+            entry.pool.keep_warm(connections if url in best and not is_lost else 0)
+
+    async def until_warm(self, within: float) -> None:
+        """Wait for the warm connections of all sites, so many seconds at most."""
+        await asyncio.gather(*(entry.pool.until_warm(within) for entry in self.entries.values()))
 
     async def aclose(self) -> None:
         """Close every site."""

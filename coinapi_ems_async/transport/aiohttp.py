@@ -19,21 +19,21 @@ from types import SimpleNamespace
 from typing import Any, Final
 
 import aiohttp
-import msgspec
 from aiohttp.client_proto import ResponseHandler
 from yarl import URL
 
 from .._version import __version__
 from ..auth import Credentials
-from ..matrix import Kind, Row
+from ..matrix import Row
 from ..settings import Settings
 from .base import Attempt, Lease, NotCommitted, Pool, TransportFailure, WireAnswer, has_pending_bytes
+from .bodies import check_unframed, decoded_body, oversize
 
 __all__ = ["AiohttpPool"]
 
 USER_AGENT: Final = f"coinapi-ems-async/{__version__}"
 _CHUNK: Final = 256 * 1024
-_CHANGES: Final = frozenset({Kind.NEW_ORDER, Kind.CANCEL_ONE, Kind.CANCEL_ALL})
+_TURNS: Final = 5
 
 _attempt: ContextVar[Attempt | None] = ContextVar("attempt", default=None)
 
@@ -42,7 +42,11 @@ async def _mark(_session: Any, context: SimpleNamespace, _params: Any) -> None:
     attempt = context.trace_request_ctx
     if not isinstance(attempt, Attempt):  # a session of the user's carries other requests too
         return
-    if attempt.committed is None and _is_spoilt(attempt):
+    for _ in range(_TURNS):
+        if attempt.committed is not None or not _is_spoilt(attempt):
+            break
+        await asyncio.sleep(0)  # a new TLS connection may rightly have something to read: session tickets
+    else:
         raise NotCommitted(Row.STALE_CONNECTION)
     attempt.mark()
 
@@ -52,11 +56,8 @@ def _is_spoilt(attempt: Attempt) -> bool:
     transport = attempt.transport
     if transport is None:  # a session of the user's
         return False
-    if getattr(transport, "get_protocol")().should_close:  # noqa: B009  # every stream transport has one
-        return True
-    # A new TLS connection may rightly have some to read: session tickets.
-    is_settled = attempt.reused or transport.get_extra_info("sslcontext") is None
-    return is_settled and has_pending_bytes(transport)
+    handler = _handler_of(transport)
+    return handler is None or handler.should_close or has_pending_bytes(transport)
 
 
 _TRACE: Final = aiohttp.TraceConfig()
@@ -80,7 +81,8 @@ class _Handler(ResponseHandler):
 
     def data_received(self, data: bytes) -> None:
         """Take in bytes."""
-        if self.due is not None or not data:  # without data aiohttp goes on with what it has
+        is_due = self.due is not None and self.due.committed is not None
+        if is_due or not data:  # without data aiohttp goes on with what it has
             super().data_received(data)
         elif self.transport is not None:
             self.force_close()
@@ -114,6 +116,13 @@ class _Connector(aiohttp.TCPConnector):
             attempt.transport = protocol.transport
         return connection
 
+    def close_idle(self) -> None:
+        """Close the connections that nobody uses."""
+        for protocol in list(self._numbers):
+            if isinstance(protocol, _Handler) and protocol.due is None and protocol.transport is not None:
+                protocol.force_close()
+                protocol.transport.abort()
+
     @property
     def open_connections(self) -> int:
         """Connections that have not ended."""
@@ -142,23 +151,18 @@ class _Lease(Lease):
         if self._attempt is not None and not self._attempt.settled:  # cancelled before its first step
             self._attempt.fail(TransportFailure(*_interrupted(self._attempt)))
 
-    def abort(self) -> None:
+    def abort(self, attempt: Attempt) -> None:
         """Cancel the task; aiohttp then closes the connection."""
-        if self._task is not None:
+        if self._task is not None and attempt is self._attempt:
             self._task.cancel()
-
-    def discard(self) -> None:
-        """Abort the connection, though aiohttp may have put it back already."""
-        transport = self._attempt.transport if self._attempt is not None else None
-        if transport is not None:
-            transport.abort()  # type: ignore[attr-defined]  # every stream transport has it
 
 
 class AiohttpPool(Pool):
     """Connections of one base URL, or a user's session for it.
 
     base_url: normalised, without trailing slash. session: the user's own; it is neither configured nor
-    closed here, only observed so that it does not send a change twice.
+    closed here, only observed so that it does not send a change twice. proxy: URL of an HTTP proxy; trust_env:
+    whether one may come from the environment.
     """
 
     def __init__(
@@ -170,23 +174,27 @@ class AiohttpPool(Pool):
         tls: ssl.SSLContext | None = None,
         session: aiohttp.ClientSession | None = None,
         size: int | None = None,
+        order_share: int = 0,
+        proxy: str | None = None,
+        trust_env: bool = False,
     ) -> None:
         self._base_url = base_url
         self._credentials = credentials
         self._settings = settings
         self._own = session is None
+        self._proxy = proxy
         if session is None:
-            session = self._new_session(tls)
+            session = self._new_session(tls, trust_env)
         else:
             _watch(session)
         self._watching = not self._own
         self._session = session
         limit = size or settings.pool_size
         self._slots = asyncio.Semaphore(limit)
-        self._read_slots = asyncio.Semaphore(max(1, limit - settings.order_share) if size is None else limit)
+        self._read_slots = asyncio.Semaphore(max(1, limit - order_share))
         self.running: set[asyncio.Task[None]] = set()
 
-    def _new_session(self, tls: ssl.SSLContext | None) -> aiohttp.ClientSession:
+    def _new_session(self, tls: ssl.SSLContext | None, trust_env: bool) -> aiohttp.ClientSession:
         return aiohttp.ClientSession(
             connector=_Connector(
                 limit=0,  # the slots below are the limit: they know orders from reads
@@ -196,7 +204,8 @@ class AiohttpPool(Pool):
             cookie_jar=aiohttp.DummyCookieJar(),
             trace_configs=[_TRACE],
             headers={"User-Agent": USER_AGENT},
-            trust_env=False,
+            trust_env=trust_env,
+            auto_decompress=False,  # it takes a compressed body that breaks off for whole
         )
 
     def __repr__(self) -> str:
@@ -208,10 +217,12 @@ class AiohttpPool(Pool):
         connector = self._session.connector
         return connector.open_connections if isinstance(connector, _Connector) else len(self.running)
 
-    async def acquire(self, *, for_order: bool, until: float) -> Lease:
+    async def acquire(self, *, for_order: bool, until: float, patience: float | None = None) -> Lease:
         """Return a lease; aiohttp itself connects during the exchange, before the mark."""
         if self._session.closed:
             raise TransportFailure(Row.ABANDONED, "the client is closed")
+        if patience is not None:
+            until = min(until, monotonic() + patience)
         wanted = (self._slots,) if for_order else (self._read_slots, self._slots)
         taken: list[asyncio.Semaphore] = []
         try:
@@ -239,7 +250,9 @@ class AiohttpPool(Pool):
         """Make the one exchange and deliver what came of it; never raises except on cancellation."""
         _attempt.set(attempt)
         try:
-            attempt.deliver(await self._exchange(attempt))
+            answer = await self._exchange(attempt)
+            if not attempt.deliver(answer) and attempt.transport is not None:
+                attempt.transport.abort()  # out of step, though aiohttp may have put it back already
         except asyncio.CancelledError:
             attempt.fail(TransportFailure(*_interrupted(attempt)))
             raise
@@ -266,13 +279,16 @@ class AiohttpPool(Pool):
             raise_for_status=False,
             timeout=aiohttp.ClientTimeout(total=None, connect=self._settings.connect_timeout),
             trace_request_ctx=attempt,
+            proxy=self._proxy,
         ) as response:
             attempt.answering()
             body = await self._body(response)
             _nothing_due(attempt)
-            if request.kind in _CHANGES and not _is_framed(response) and not _is_json(body):
-                raise TransportFailure(Row.CUT_ANSWER, "the answer may not be whole")
-            return WireAnswer(response.status, {k.lower(): v for k, v in response.headers.items()}, body)
+            if self._own:
+                body = decoded_body(response.raw_headers, body, self._settings.max_body)
+            if not _is_framed(response, unpacked=not self._own):
+                check_unframed(request, body)
+            return WireAnswer(response.status, response.raw_headers, body)
 
     async def _body(self, response: aiohttp.ClientResponse) -> bytes:
         parts: list[bytes] = []
@@ -282,7 +298,7 @@ class AiohttpPool(Pool):
             size += len(part)
             if size > self._settings.max_body:
                 response.close()
-                raise TransportFailure(Row.MALFORMED, f"the answer is larger than {self._settings.max_body} bytes")
+                raise oversize(self._settings.max_body)
         return b"".join(parts)
 
     async def _part(self, content: aiohttp.StreamReader) -> bytes:
@@ -293,6 +309,18 @@ class AiohttpPool(Pool):
                 return await content.read(_CHUNK)
         except TimeoutError:
             raise TransportFailure(Row.CUT_ANSWER, "the answer stopped arriving") from None
+
+    def keep_warm(self, connections: int) -> None:
+        """Do nothing: aiohttp has no way to open a connection without a request."""
+
+    async def until_warm(self, within: float) -> None:
+        """Return at once."""
+
+    def clear(self) -> None:
+        """Close idle connections."""
+        connector = self._session.connector
+        if isinstance(connector, _Connector):
+            connector.close_idle()
 
     async def drain(self) -> None:
         """Wait until nothing is under way."""
@@ -329,29 +357,30 @@ def _unwatch(session: aiohttp.ClientSession) -> None:
 
 
 def _nothing_due(attempt: Attempt) -> None:
-    protocol = getattr(attempt.transport, "get_protocol", lambda: None)()
-    if isinstance(protocol, _Handler) and protocol.due is attempt:
-        protocol.due = None
+    handler = None if attempt.transport is None else _handler_of(attempt.transport)
+    if handler is not None and handler.due is attempt:
+        handler.due = None
 
 
-def _is_framed(response: aiohttp.ClientResponse) -> bool:
-    """Whether the end of the body was told beforehand, and the body is as it was sent.
+def _handler_of(transport: asyncio.Transport) -> _Handler | None:
+    """Whom the transport reports to; None once it is closed, which TLS transports of asyncio say like this."""
+    try:
+        protocol = transport.get_protocol()
+    except AttributeError:
+        return None
+    return protocol if isinstance(protocol, _Handler) else None
 
-    Else aiohttp takes a body for whole that a reset cut short, or a compressed one that breaks off.
+
+def _is_framed(response: aiohttp.ClientResponse, *, unpacked: bool) -> bool:
+    """Whether the end of the body was told beforehand, and aiohttp has not unpacked it.
+
+    Else it takes a body for whole that a reset cut short, or a compressed one that breaks off.
     """
     if response.status in (204, 304):
         return True
     headers = response.headers
     told = "Content-Length" in headers or "chunked" in headers.get("Transfer-Encoding", "").lower()
-    return told and "Content-Encoding" not in headers
-
-
-def _is_json(body: bytes) -> bool:
-    try:
-        msgspec.json.decode(body)
-    except (msgspec.DecodeError, RecursionError):
-        return False
-    return True
+    return told and not (unpacked and "Content-Encoding" in headers)
 
 
 def _interrupted(attempt: Attempt) -> tuple[Row, str]:

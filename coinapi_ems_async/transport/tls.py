@@ -4,10 +4,11 @@ import os
 import ssl
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from ..errors import ConfigurationError
 
-__all__ = ["client_context", "write_private"]
+__all__ = ["client_context", "for_http2", "write_private"]
 
 
 def client_context(certificate: str | None = None, *, base: ssl.SSLContext | None = None) -> ssl.SSLContext:
@@ -41,6 +42,31 @@ def _load(context: ssl.SSLContext, certificate: str) -> None:
         ) from None
     finally:
         Path(name).unlink(missing_ok=True)
+
+
+class _OffersHttp2(ssl.SSLContext):
+    """A context that offers HTTP/2 and is otherwise the one it stands for.
+
+    That one also serves the management API over aiohttp, which would not understand a server that agrees to
+    HTTP/2; a context cannot be copied, and what it offers is read when a connection begins.
+    """
+
+    base: ssl.SSLContext
+
+    def wrap_bio(self, *args: Any, **kwargs: Any) -> ssl.SSLObject:
+        """Begin a connection of the other context."""
+        self.base.set_alpn_protocols(["h2", "http/1.1"])
+        try:
+            return self.base.wrap_bio(*args, **kwargs)
+        finally:
+            self.base.set_alpn_protocols(["http/1.1"])
+
+
+def for_http2(base: ssl.SSLContext) -> ssl.SSLContext:
+    """Return a context that offers HTTP/2 before HTTP/1.1 (RFC 9113, 3.2), and else does as `base`."""
+    context = _OffersHttp2(ssl.PROTOCOL_TLS_CLIENT)
+    context.base = base
+    return context
 
 
 def write_private(path: Path, text: str) -> None:

@@ -168,3 +168,9 @@ def test_options_stand_before_or_after_the_command(cli: Cli, service: Service) -
     assert cli("--json", "locations").json == cli("locations", "--json").json
     assert cli("--loop", "uvloop", "locations").code == 0
     assert cli("locations", "--loop", "plain").code == 0
+
+
+@pytest.mark.parametrize("transport", ["http1", "http2", "aiohttp"])
+def test_every_transport_carries_a_command(cli: Cli, service: Service, transport: str) -> None:
+    assert cli("balances", "--transport", transport).code == 0
+    assert cli("balances", "--transport", "pigeon").code == 2

@@ -87,7 +87,7 @@ async def test_probes_carry_no_key_and_use_their_own_connections() -> None:
             assert {one.connection for one in probes}.isdisjoint(one.connection for one in reads)
             assert not any("secret" in str(one) for one in probes)
             assert reads[0].target == "/v1/balances?apikey=secret"
-            assert ems.sites[0].connections == 1
+            assert ems.sites[0].connections == settings.warm_connections
 
 
 async def test_a_server_that_closes_every_connection_still_gets_an_estimate() -> None:

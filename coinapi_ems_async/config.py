@@ -1,0 +1,45 @@
+"""What a client was told, checked: the values a session is made from."""
+
+import ssl
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from .auth import Auth
+from .observer import CallHook
+from .settings import Settings
+from .sites.selector import CostFunction
+from .transport.choice import TransportName
+
+if TYPE_CHECKING:
+    import aiohttp
+
+__all__ = ["SessionConfig"]
+
+
+class SessionConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """What a session is made from; exactly one of the two URLs is given.
+
+    with_sites: False for the Managed Cloud API alone. proxy: may hold a password. on_call: told of every call.
+    """
+
+    key: str
+    auth: Auth
+    settings: Settings
+    management_url: str | None
+    site_url: str | None
+    tls: ssl.SSLContext | None
+    management_session: "aiohttp.ClientSession | None"
+    cost: CostFunction
+    transport: TransportName = "http1"
+    proxy: str | None = None
+    trust_env: bool = False
+    on_call: CallHook | None = None
+    with_sites: bool = True
+
+    def __repr__(self) -> str:
+        return f"SessionConfig({self.management_url or self.site_url})"
+
+    def __rich_repr__(self) -> Iterator[str | None]:  # type: ignore[override]  # msgspec types it narrower
+        yield self.management_url or self.site_url

@@ -1,0 +1,402 @@
+"""The pool, over connections that do what a test tells them to."""
+
+import asyncio
+import random
+from collections.abc import Callable
+from time import monotonic
+
+import pytest
+
+from coinapi_ems_async import Settings
+from coinapi_ems_async.matrix import Row
+from coinapi_ems_async.operations import BALANCES, EMS, ORDER_CANCEL_ALL, Request, of_exchange
+from coinapi_ems_async.transport.base import Attempt, Connection, Owner, TransportFailure
+from coinapi_ems_async.transport.pool import SitePool
+
+pytestmark = pytest.mark.every_loop
+
+READ = of_exchange(BALANCES)
+ORDER = Request(operation=ORDER_CANCEL_ALL, target=ORDER_CANCEL_ALL.path, body=b"{}")
+
+
+class Line(Connection):
+    """A connection whose exchanges end when the test says so."""
+
+    def __init__(self, owner: Owner, generation: int) -> None:
+        super().__init__(owner, generation)
+        self.attempt: Attempt | None = None
+        self.closing = False
+        self.over = False
+        self.spoilt = False
+
+    @property
+    def running(self) -> int:
+        return self.attempt is not None
+
+    @property
+    def room(self) -> int:
+        return 0 if self.closing or self.attempt is not None else 1
+
+    def is_usable(self) -> bool:
+        return not (self.closing or self.spoilt or self.attempt)
+
+    def exchange(self, attempt: Attempt) -> None:
+        assert self.attempt is None
+        assert not self.over
+        self.attempt = attempt
+        self.served += 1
+
+    def finish(self) -> None:
+        attempt, self.attempt = self.attempt, None
+        assert attempt is not None
+        self.idle_since = monotonic()
+        self.owner.finished(self, attempt)
+        if self.closing:
+            self.end()
+
+    def abort(self, attempt: Attempt) -> None:
+        if self.attempt is attempt:
+            self.closing = True
+            self.finish()
+
+    def close(self) -> None:
+        self.closing = True
+        if self.attempt is None:
+            self.end()
+
+    def kill(self, reason: str) -> None:
+        self.closing = True
+        if self.attempt is not None:
+            self.finish()
+        else:
+            self.end()
+
+    def end(self, *, by_peer: bool = False) -> None:
+        self.closing = True
+        if not self.over:
+            self.over = True
+            self.owner.ended(self, by_peer=by_peer)
+
+
+class Site:
+    """Opens lines; `gate` holds handshakes back, `failure` makes them fail."""
+
+    def __init__(self) -> None:
+        self.lines: list[Line] = []
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.failure: TransportFailure | None = None
+        self.at_once = 0
+        self.most_at_once = 0
+        self.tries = 0
+
+    async def __call__(self, owner: Owner, generation: int) -> Line:
+        self.tries += 1
+        self.at_once += 1
+        self.most_at_once = max(self.at_once, self.most_at_once)
+        try:
+            await self.gate.wait()
+            await asyncio.sleep(0)
+        finally:
+            self.at_once -= 1
+        if self.failure is not None:
+            raise self.failure
+        line = Line(owner, generation)
+        self.lines.append(line)
+        return line
+
+    @property
+    def open(self) -> list[Line]:
+        return [line for line in self.lines if not line.over]
+
+
+def a_pool(site: Site, size: int = 4, order_share: int = 1, **settings: float) -> SitePool:
+    return SitePool(site, Settings(**settings), size=size, order_share=order_share)  # type: ignore[arg-type]  # numbers
+
+
+async def lease(pool: SitePool, request: Request = ORDER, within: float = 5.0) -> Line:
+    line = await pool.acquire(for_order=request is ORDER, until=monotonic() + within)
+    assert isinstance(line, Line)
+    line.exchange(Attempt(request, "site", until=monotonic() + 60))
+    return line
+
+
+async def until(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(5):
+        while not condition():
+            await asyncio.sleep(0)
+
+
+async def settle() -> None:
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+async def test_the_line_used_last_is_used_next() -> None:
+    site = Site()
+    pool = a_pool(site)
+    lines = [await lease(pool) for _ in range(3)]
+    for line in lines:
+        line.finish()
+    assert pool.take(for_order=True, now=monotonic()) is lines[-1]
+    await pool.aclose()
+
+
+async def test_at_most_two_handshakes_at_once_and_never_more_lines_than_the_size() -> None:
+    site = Site()
+    pool = a_pool(site, size=4)
+    site.gate.clear()
+    waiting = [asyncio.create_task(lease(pool)) for _ in range(10)]
+    await until(lambda: site.at_once == 2)
+    site.gate.set()
+    await until(lambda: sum(task.done() for task in waiting) == 4)
+    assert site.most_at_once == 2
+    assert len(site.lines) == 4
+    for _ in range(6):
+        next(line for line in site.open if line.attempt).finish()
+        await settle()
+    await asyncio.gather(*waiting)
+    assert len(site.lines) == 4
+    await pool.aclose()
+    assert site.open == []
+
+
+async def test_waiters_are_served_in_turn_and_orders_before_reads() -> None:
+    site = Site()
+    pool = a_pool(site, size=2, order_share=1)
+    first, second = await lease(pool), await lease(pool)
+    served: list[str] = []
+
+    async def wait(name: str, request: Request) -> None:
+        line = await lease(pool, request)
+        served.append(name)
+        line.finish()
+
+    tasks = []
+    for name, request in (("read 1", READ), ("order 1", ORDER), ("read 2", READ), ("order 2", ORDER)):
+        tasks.append(asyncio.create_task(wait(name, request)))
+        await settle()
+    first.finish()
+    await asyncio.gather(*tasks)
+    assert served == ["order 1", "order 2", "read 1", "read 2"]
+    second.finish()
+    await pool.aclose()
+
+
+async def test_reads_leave_their_share_to_orders() -> None:
+    site = Site()
+    pool = a_pool(site, size=3, order_share=1)
+    reads = [await lease(pool, READ) for _ in range(2)]
+    assert pool.take(for_order=False, now=monotonic()) is None
+    with pytest.raises(TransportFailure) as caught:
+        await lease(pool, READ, within=0.01)
+    assert caught.value.row is Row.POOL_WAIT
+    (await lease(pool, ORDER)).finish()
+    for line in reads:
+        line.finish()
+    await pool.aclose()
+
+
+async def test_who_waits_for_a_handshake_is_told_so() -> None:
+    site = Site()
+    pool = a_pool(site)
+    site.gate.clear()
+    with pytest.raises(TransportFailure) as caught:
+        await lease(pool, within=0.01)
+    assert caught.value.row is Row.CONNECT_TIMEOUT
+    await pool.aclose()
+
+
+async def test_patience_is_for_a_full_pool_only() -> None:
+    site = Site()
+    pool = a_pool(site, size=1, order_share=0)
+    site.gate.clear()
+    first = asyncio.create_task(pool.acquire(for_order=True, until=monotonic() + 5, patience=0.01))
+    await asyncio.sleep(0.05)
+    assert not first.done()
+    site.gate.set()
+    line = await first
+    line.exchange(Attempt(ORDER, "site", until=monotonic() + 60))
+    with pytest.raises(TransportFailure) as caught:
+        await pool.acquire(for_order=True, until=monotonic() + 5, patience=0.01)
+    assert caught.value.row is Row.POOL_WAIT
+    await pool.aclose()
+
+
+async def test_a_failed_handshake_fails_everybody_who_has_nothing_else_to_wait_for() -> None:
+    site = Site()
+    site.failure = TransportFailure(Row.REFUSED)
+    pool = a_pool(site)
+    waiting = [asyncio.create_task(lease(pool)) for _ in range(8)]
+    results = await asyncio.gather(*waiting, return_exceptions=True)
+    assert all(isinstance(one, TransportFailure) and one.row is Row.REFUSED for one in results)
+    site.failure = None
+    (await lease(pool)).finish()
+    await pool.aclose()
+
+
+async def test_clearing_fails_who_waits_at_once_and_ends_idle_lines_but_not_those_in_use() -> None:
+    site = Site()
+    pool = a_pool(site, size=2, order_share=1)
+    busy, idle = await lease(pool), await lease(pool)
+    waiting = asyncio.create_task(lease(pool))
+    await settle()
+    idle.finish()
+    await waiting
+    second = asyncio.create_task(lease(pool))
+    await settle()
+    pool.clear()
+    with pytest.raises(TransportFailure) as caught:
+        await second
+    assert caught.value.row is Row.GIVEN_UP
+    assert not busy.over
+    busy.finish()
+    assert busy not in site.open  # it was of the generation before
+    idle.finish()
+    fresh = await lease(pool)
+    assert fresh not in (busy, idle)
+    fresh.finish()
+    await pool.aclose()
+
+
+async def test_a_spoilt_line_is_passed_over() -> None:
+    site = Site()
+    pool = a_pool(site)
+    first, second = await lease(pool), await lease(pool)
+    first.finish()
+    second.finish()
+    second.spoilt = True
+    assert pool.take(for_order=True, now=monotonic()) is first
+    assert second.closing
+    await pool.aclose()
+
+
+async def test_a_line_idle_for_too_long_is_not_used() -> None:
+    site = Site()
+    pool = a_pool(site, idle_timeout=0.08)
+    line = await lease(pool)
+    line.finish()
+    await until(lambda: line.over)
+    assert pool.connections == 0
+    await pool.aclose()
+
+
+async def test_warm_lines_are_renewed_before_they_are_too_old() -> None:
+    site = Site()
+    pool = a_pool(site, idle_timeout=40.0)
+    pool.keep_warm(2)
+    await pool.until_warm(5)
+    assert len(site.open) == 2
+    old = list(site.open)
+    for line in old:
+        line.idle_since -= 31.0  # nearly too old
+    await until_later(lambda: len(site.open) >= 4)
+    assert all(line in site.open for line in old)  # the successors are there before they go
+    for line in old:
+        line.idle_since -= 10.0
+    await until_later(lambda: all(line.over for line in old))
+    assert len(site.open) == 2
+    await pool.aclose()
+    assert site.open == []
+
+
+async def until_later(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0.02)
+
+
+async def test_a_warm_line_that_the_server_ends_is_replaced() -> None:
+    site = Site()
+    pool = a_pool(site)
+    pool.keep_warm(1)
+    await pool.until_warm(5)
+    site.lines[0].end(by_peer=True)
+    await until_later(lambda: len(site.open) == 1)
+    await pool.aclose()
+
+
+async def test_warming_a_dead_site_does_not_hammer_it() -> None:
+    site = Site()
+    site.failure = TransportFailure(Row.REFUSED)
+    pool = a_pool(site)
+    pool.keep_warm(2)
+    await settle()
+    tries = site.tries
+    await asyncio.sleep(0.3)
+    assert site.tries == tries <= 2
+    assert site.lines == []
+    await pool.aclose()
+
+
+async def test_a_pool_smaller_than_its_warm_connections_is_no_reason_to_hurry() -> None:
+    site = Site()
+    site.failure = TransportFailure(Row.REFUSED)
+    pool = a_pool(site, size=2, order_share=1)
+    for _ in range(20):
+        pool.keep_warm(5)
+        await settle()
+    assert site.tries <= 2
+    await pool.aclose()
+
+
+async def test_cancelling_at_any_moment_leaks_no_slot() -> None:
+    """Workers with random deadlines and cancellations; afterwards every slot can be had again."""
+    site = Site()
+    pool = a_pool(site, size=10, order_share=3)
+    draw = random.Random(7)
+    end = monotonic() + 1.0
+
+    async def use(request: Request) -> None:
+        line = await lease(pool, request, within=draw.choice([0.0, 0.0005, 0.002]))
+        try:
+            await asyncio.sleep(draw.choice([0, 0, 0.0005]))
+        finally:
+            if line.attempt is not None:
+                line.finish() if draw.random() < 0.7 else line.abort(line.attempt)
+
+    async def work() -> None:
+        while monotonic() < end:
+            task = asyncio.create_task(use(draw.choice([READ, ORDER])))
+            for _ in range(draw.randrange(4)):
+                await asyncio.sleep(0)
+            if draw.random() < 0.5:
+                task.cancel()
+            await asyncio.wait([task])
+            if not task.cancelled() and (error := task.exception()) is not None:
+                assert isinstance(error, TransportFailure), error
+
+    await asyncio.gather(*(work() for _ in range(20)))
+    await pool.drain()
+    lines = [await lease(pool) for _ in range(10)]
+    assert len(set(lines)) == 10
+    assert pool.take(for_order=True, now=monotonic()) is None
+    for line in lines:
+        line.finish()
+    reads = [await lease(pool, READ) for _ in range(7)]
+    assert pool.take(for_order=False, now=monotonic()) is None
+    for line in reads:
+        line.finish()
+    await pool.aclose()
+    assert site.open == []
+
+
+async def test_closing_refuses_who_waits_and_who_comes() -> None:
+    site = Site()
+    pool = a_pool(site, size=1, order_share=0)
+    await lease(pool)
+    waiting = asyncio.create_task(lease(pool))
+    await settle()
+    await pool.aclose()
+    for one in (waiting, asyncio.create_task(lease(pool))):
+        with pytest.raises(TransportFailure) as caught:
+            await one
+        assert caught.value.row is Row.ABANDONED
+    assert site.open == []
+
+
+def test_every_operation_of_a_site_counts_as_a_read_or_an_order() -> None:
+    from coinapi_ems_async.transport.base import is_change
+
+    kinds = {operation.name: is_change(Request(operation=operation, target="/")) for operation in EMS}
+    assert {name for name, change in kinds.items() if change} == {"order_new", "order_cancel", "order_cancel_all"}
