@@ -195,7 +195,8 @@ class Attempt:
         """Settle without a complete answer; whatever came first stays."""
         if self.done is None:
             self.done = monotonic()
-            self.failure = failure
+            # A traceback would hold on to the frames it passed, and those to us.
+            self.failure = failure.with_traceback(None)
             self._tell()
 
     def _tell(self) -> None:

@@ -127,8 +127,8 @@ class Http2Connection(Connection, asyncio.Protocol):
     def is_usable(self) -> bool:
         """Whether a request may be sent now; asks the descriptor itself.
 
-        Unread bytes may be a GOAWAY, which nobody can tell under TLS. On a new connection, or after a silence, they
-        are reason enough to wait until they are read; in the midst of traffic they are what is to be expected.
+        Unread bytes may be a GOAWAY, which nobody can tell under TLS. On a new connection, or after a silence,
+        they are reason enough to wait until they are read; in the midst of traffic they are to be expected.
         """
         transport = self._transport
         if self._closing or transport is None or transport.is_closing():

@@ -291,7 +291,10 @@ class SitePool(Pool):
         now = monotonic()
         limit = _RENEW_AT * self._idle.limit
         # What is in use was idle a moment ago at most.
-        good = sum(one.is_shared or one.running > 0 or now - one.idle_since < limit for one in self._connections)
+        good = sum(
+            one.room > 0 if one.is_shared else one.running > 0 or now - one.idle_since < limit
+            for one in self._connections
+        )
         return good + len(self._opening) < self._warm and now >= self._warm_after
 
     async def _open(self) -> None:
