@@ -21,6 +21,8 @@ SECONDS = float(os.environ.get("EMS_CHURN_SECONDS", "0.8"))
 """How long each churn lasts; a slot lost once in a million calls shows itself only in longer ones."""
 
 WORKERS, SIZE, SHARE = 20, 10, 3
+FEWEST, PATIENCE = 5, 20.0
+"""Orders that are to be accepted in spite of it all, and seconds more that a slow machine has for them."""
 
 
 class Churn:
@@ -35,13 +37,17 @@ class Churn:
         return accepted(seen).but(after=self._random.uniform(0, 0.01))
 
     async def work(self, until: float) -> None:
-        while monotonic() < until:
+        while monotonic() < until or (self.accepted < FEWEST and monotonic() < until + PATIENCE):
             task = asyncio.create_task(self._call(self._random.uniform(0, 0.015)))
             if self._random.random() < 0.3:
                 await asyncio.sleep(self._random.uniform(0, 0.01))
                 task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
+
+    @property
+    def accepted(self) -> int:
+        return sum(said == "accepted" for said in self.outcomes.values())
 
     async def _call(self, timeout: float) -> None:
         if self._random.random() < 0.5:
@@ -65,7 +71,7 @@ async def test_churn_loses_no_slot_and_sends_nothing_twice(transport: Transport)
     executions = Counter(order_id(seen) for seen in play.server.operations("POST /v1/orders"))
     assert set(executions.values()) == {1}
     counted = Counter((said, executions[name]) for name, said in churn.outcomes.items())
-    assert counted["accepted", 1] > 20
+    assert counted["accepted", 1] >= FEWEST
     assert {pair for pair in counted if pair[1]} <= {("accepted", 1), ("unknown", 1), ("cancelled", 1)}
     assert counted["accepted", 0] == 0
 
