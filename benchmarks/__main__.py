@@ -126,7 +126,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Our client beside every peer.")
     parser.add_argument("--short", action="store_true", help="only prove that it runs")
     parser.add_argument("--entrants", type=_names, help="some of: " + ", ".join(one.name for one in ENTRANTS))
-    parser.add_argument("--loops", type=_names, default=["plain", "uvloop"], help="plain, uvloop, or both as plain,uvloop")
+    parser.add_argument(
+        "--loops", type=_names, default=["plain", "uvloop"], help="plain, uvloop, or both as plain,uvloop"
+    )
     parser.add_argument("--rounds", type=int, help=f"rounds of each setting, {Plan().rounds} by default")
     parser.add_argument("--server", choices=["nginx", "own"], help="nginx where installed, else our own")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything found to FILE")
