@@ -5,6 +5,8 @@ from datetime import UTC, datetime
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from . import operations
 from .answers import Reading, error_for, retry_after_seconds
 from .errors import EMSError
@@ -167,16 +169,8 @@ def _unknown(call: Call, one: Try) -> Unknown:
 
 def with_evidence(outcome: Unknown, what: str, call: Call) -> Unknown:
     """Return the outcome with one more observation and the attempts made since."""
-    return Unknown(
-        client_order_id=outcome.client_order_id,
-        site=outcome.site,
-        attempts=call.records,
-        timing=outcome.timing,
-        raw=outcome.raw,
-        evidence=(*outcome.evidence, Evidence(what=what, at=monotonic())),
-        message=outcome.message,
-        status=outcome.status,
-    )
+    evidence = (*outcome.evidence, Evidence(what=what, at=monotonic()))
+    return msgspec.structs.replace(outcome, attempts=call.records, evidence=evidence)
 
 
 def _common(call: Call, one: Try) -> dict[str, Any]:
@@ -191,7 +185,8 @@ def _common(call: Call, one: Try) -> dict[str, Any]:
 
 
 def _not_sent(call: Call, no_site: Callable[[], str], closing: bool) -> NotSent:
-    first = call.tries[0] if call.tries else None
+    failed = [one for one in call.tries if one.row is not Row.ABANDONED] or call.tries
+    first = failed[0] if failed else None
     return NotSent(
         client_order_id=call.request.client_order_id,
         site=first.entry.site.id if first else None,

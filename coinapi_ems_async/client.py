@@ -16,7 +16,7 @@ from .auth import ApiKeyHeader, Auth, NoAuth, find_api_key
 from .config import SessionConfig
 from .errors import ConfigurationError, UsageError
 from .ledger import OrderLedger
-from .observer import CallHook
+from .observer import CallHook, SettledHook
 from .resources.accounts import Accounts
 from .resources.balances import Balances
 from .resources.certificate import Certificate
@@ -62,16 +62,16 @@ class EMSClient:
     """Client of the CoinAPI EMS, for one event loop: `async with EMSClient() as ems`.
 
     api_key: else that of $COINAPI_API_KEY. management_url: of the Managed Cloud API, else that of
-    $COINAPI_EMS_MANAGEMENT_URL, else production's; https, unless it is this machine or a private address.
-    auth: how the key is shown, see `auth`; the header by default. settings: every other number and switch.
-    transport: to the sites: "http1", the fastest; "http2", which needs the extra http2 and goes on with HTTP/1.1
-    where a server does not offer it; "aiohttp". ssl_context: your own, verifying; a client certificate is added to
-    it where one is used, and what it offers by ALPN where transport is "http2".
-    management_session: your own aiohttp session for the Managed Cloud API; it is watched so that it sends no
-    change twice, and stays open. proxy: URL of an HTTP proxy for everything but that session; the sites are then
-    reached over aiohttp. trust_env: whether HTTP_PROXY and HTTPS_PROXY count.
-    cost: which site is nearest, seconds; the round trip by default. on_call: called with a CallRecord after each
-    call.
+    $COINAPI_EMS_MANAGEMENT_URL, else production's; https, unless it is this machine or a private address. auth:
+    how the key is shown, see `auth`; the header by default. settings: every other number and switch. transport: to
+    the sites: "http1", the fastest; "http2", which needs the extra http2 and goes on with HTTP/1.1 where a server
+    does not offer it; "aiohttp". ssl_context: your own, verifying; a client certificate is added to it where one
+    is used, and what it offers by ALPN where transport is "http2". management_session: your own aiohttp session
+    for the Managed Cloud API; it is watched so that it sends no change twice, and stays open. proxy: URL of an
+    HTTP proxy for everything but that session; the sites are then reached over aiohttp. trust_env: whether
+    HTTP_PROXY and HTTPS_PROXY count. cost: which site is nearest, seconds; the round trip by default. on_call:
+    called with a CallRecord after each call. on_settled: called with the outcome of each order that was `Unknown`,
+    or whose caller was cancelled, when it is known.
 
     Raises ConfigurationError: if there is no key, a URL or a setting is wrong, or a package is missing.
     """
@@ -90,6 +90,7 @@ class EMSClient:
         trust_env: bool = False,
         cost: CostFunction = network_cost,
         on_call: CallHook | None = None,
+        on_settled: SettledHook | None = None,
     ) -> None:
         self.settings = _checked(Settings, settings, Settings)
         auth = _checked(Auth, auth, ApiKeyHeader)
@@ -108,6 +109,7 @@ class EMSClient:
                 proxy=check_proxy(proxy),
                 trust_env=trust_env,
                 on_call=on_call,
+                on_settled=on_settled,
             )
         )
 
@@ -158,6 +160,7 @@ class EMSClient:
         proxy: str | None = None,
         trust_env: bool = False,
         on_call: CallHook | None = None,
+        on_settled: SettledHook | None = None,
     ) -> Self:
         """Return a client of one known server: one site that serves everything, and no management API.
 
@@ -181,6 +184,7 @@ class EMSClient:
                 proxy=check_proxy(proxy),
                 trust_env=trust_env,
                 on_call=on_call,
+                on_settled=on_settled,
             )
         )
         return client

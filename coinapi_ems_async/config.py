@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from .auth import Auth
-from .observer import CallHook
+from .observer import CallHook, SettledHook
 from .settings import Settings
 from .sites.selector import CostFunction
 from .transport.choice import TransportName
@@ -22,6 +22,7 @@ class SessionConfig(msgspec.Struct, frozen=True, kw_only=True):
     """What a session is made from; exactly one of the two URLs is given.
 
     with_sites: False for the Managed Cloud API alone. proxy: may hold a password. on_call: told of every call.
+    on_settled: of every order of unknown outcome that is settled.
     """
 
     key: str
@@ -36,6 +37,7 @@ class SessionConfig(msgspec.Struct, frozen=True, kw_only=True):
     proxy: str | None = None
     trust_env: bool = False
     on_call: CallHook | None = None
+    on_settled: SettledHook | None = None
     with_sites: bool = True
 
     def __repr__(self) -> str:

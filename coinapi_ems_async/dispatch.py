@@ -7,10 +7,12 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from time import monotonic
 from typing import Any, Final
+
+import msgspec
 
 from . import operations
 from .answers import retry_after_seconds
@@ -24,10 +26,13 @@ from .models.lifecycle import OrderStatus
 from .models.orders import ExecutionReport
 from .observer import Observer
 from .operations import Request
+from .orphans import Orphans
 from .outcomes import Accepted, NotSent, NotSentReason, Outcome, Rejected, Unknown
+from .reconcile import Reconciler
+from .rounds import Round, Rounds
 from .settings import Settings
 from .sites.roster import Roster, SiteEntry
-from .transport.base import Attempt, Lease, TransportFailure, is_change
+from .transport.base import Attempt, is_change
 from .transport.watch import Watch
 
 __all__ = ["Dispatcher"]
@@ -58,9 +63,23 @@ class Dispatcher:
         self._observer = observer
         self._budget = RetryBudget()
         self._random = random.Random()  # noqa: S311  # spreads load, protects nothing
-        self._watch: Watch[Attempt] = Watch()
-        self._orphans: dict[Attempt, tuple[Call, SiteEntry, asyncio.TimerHandle]] = {}
+        self._watch: Watch[Attempt | Round] = Watch()
         self._closing = False
+        self._reconciler = Reconciler(roster, ledger, settings, self._look_at, ended=self._watch.nudge)
+        self._orphans = Orphans(
+            ledger, settings.late_answer, doubtful=self._reconciler.start, ended=self._watch.nudge
+        )
+        self._rounds = Rounds(
+            roster,
+            settings,
+            watch=self._watch,
+            attempt=self._attempt,
+            spend=self._budget.spend,
+            adopt=self._orphans.adopt,
+            abandon=self._abandoned,
+        )
+        ledger.on_resolved = self._resolved
+        roster.on_trouble = self._rounds.trouble
 
     async def new_order(
         self,
@@ -92,6 +111,7 @@ class Dispatcher:
                 self._ledger.doubt(
                     name, exchange_id=request.exchange_id, site=outcome.site, evidence=outcome.evidence
                 )
+                self._reconciler.start(name)
         if self._observer.is_watching:
             self._tell(call, _ENDED[Accepted if call.outcome is None else type(call.outcome)])
         return call
@@ -105,8 +125,9 @@ class Dispatcher:
         try:
             await self._run(call)
             outcome = self.outcome(call)
-            if isinstance(outcome, Unknown) and request.kind is Kind.CANCEL_ONE:
-                outcome = await self._recheck(call, outcome)
+            if isinstance(outcome, Unknown):
+                look = self._recheck if request.kind is Kind.CANCEL_ONE else self._with_open_orders
+                outcome = await look(call, outcome)
         except BaseException as error:
             self._tell(call, _name_of(error))
             raise
@@ -135,6 +156,15 @@ class Dispatcher:
         self._saw(last.reading.value, last.entry.site.id)
         return last.reading.value
 
+    async def resolve(self, client_order_id: str, *, exchange_id: str | None = None, timeout: float) -> Outcome:
+        """Look for an unresolved order until it is settled or the time is over; return what is known then.
+
+        It is never sent again. exchange_id: only routes the looking, where the order is not known here.
+        """
+        if client_order_id not in self._ledger.unresolved and client_order_id not in self._ledger.settled:
+            self._ledger.doubt(client_order_id, exchange_id=exchange_id, site=None)
+        return await self._reconciler.resolve(client_order_id, timeout)
+
     # The loop
 
     async def _run(self, call: Call) -> None:
@@ -142,41 +172,58 @@ class Dispatcher:
         while (entry := self._pick(call)) is not None:
             token = None if self._auth.bearer is None else await self._auth.token(call.until - monotonic())
             attempt = self._attempt(call, entry, token)
-            lease = entry.pool.take(for_order=call.kind is not Kind.READ, now=attempt.started)
-            if lease is None:
-                lease = await self._lease(call, entry, attempt)
-            if lease is None:
-                one = self._concluded(call, entry, attempt)
+            entry.pool.carry(attempt)
+            if attempt.done is not None:
+                one = self._rounds.over(call, entry, attempt)
+            elif self._may_race(call, attempt):
+                one = await self._rounds.finish(call, entry, attempt)
             else:
-                self._begin(attempt, lease)
-                if attempt.done is None:
-                    try:
-                        await self._watch.enter(attempt)
-                    except asyncio.CancelledError:
-                        self._left_alone(call, entry, attempt, lease)
-                        raise
-                    finally:
-                        self._watch.leave(attempt)
-                one = self._ended(call, entry, attempt, lease)
+                try:
+                    await self._watch.enter(attempt)
+                except asyncio.CancelledError:
+                    self._rounds.leave_alone(call, entry, attempt)
+                    raise
+                finally:
+                    self._watch.leave(attempt)
+                one = self._rounds.over(call, entry, attempt)
             call.tries.append(one)
+            entry = one.entry
+            if call.kind is Kind.NEW_ORDER:
+                self._note_order(call, one)
             if one.row is Row.SUCCESS:
+                if entry.troubled:
+                    self._roster.answered(entry, call.request.exchange_id)
                 return
             call.tried.add(entry.site.url)
-            self._roster.note(entry, one.row, one.message)
+            self._note(call, one)
             if monotonic() >= call.until or not await self._goes_on(call, one):
                 return
+
+    def _note(self, call: Call, one: Try) -> None:
+        """Tell the roster how an attempt ended."""
+        text = one.reading.retry_after if one.reading is not None else None
+        self._roster.note(
+            one.entry,
+            one.row,
+            one.message,
+            exchange_id=call.request.exchange_id,
+            retry_after=retry_after_seconds(text, datetime.now(UTC)) if text else None,
+            reused=one.attempt.reused,
+            stale=one.entry.pool.is_outdated(one.attempt),
+        )
 
     def _pick(self, call: Call) -> SiteEntry | None:
         if call.again is not None:
             entry, call.again = call.again, None
             return entry
         if call.kind is Kind.NEW_ORDER and not call.tries:
-            best = self._roster.ranked(call.request.exchange_id)
+            best = self._roster.ranked(call.request.exchange_id, for_order=True)
             return best[0] if best else None
         ranked = self._roster.ranked(
             call.request.exchange_id,
             tried=call.tried,
             preferred=None if call.kind is Kind.NEW_ORDER else self._ledger.taker(call.request.client_order_id),
+            for_order=call.kind is not Kind.READ,
         )
         if not ranked or (ranked[0].site.url in call.tried and call.kind is not Kind.READ):
             return None
@@ -195,6 +242,10 @@ class Dispatcher:
             return self._asks_elsewhere(call, one)
         if move is Move.SAME_LATER:
             return await self._after_pause(call, one)
+        if move is Move.IF_OPTED_IN:
+            return (
+                self._settings.reroute_unreachable and call.first_time(move) and await self._may_reroute(call, one)
+            )
         if move is Move.NEXT_ONCE and not call.first_time(move):
             return False
         if move in (Move.NEXT, Move.NEXT_ONCE, Move.SAME_THEN_NEXT):
@@ -227,10 +278,20 @@ class Dispatcher:
             return False
         return self._untried(call)
 
-    def _untried(self, call: Call, but: SiteEntry | None = None) -> bool:
+    def _untried(self, call: Call) -> bool:
         """Whether the call has not been to every capable site yet."""
-        capable = self._roster.directory.capable(call.request.exchange_id)
-        return any(site.url not in call.tried and (but is None or site.url != but.site.url) for site in capable)
+        return any(site.url not in call.tried for site in self._roster.directory.capable(call.request.exchange_id))
+
+    async def _may_reroute(self, call: Call, one: Try) -> bool:
+        """The exchange is unreachable from a site: whether the next may have it; of an order the first must not
+        know."""
+        if not self._settings.reroute_unreachable or not self._untried(call):
+            return False
+        if call.kind is not Kind.NEW_ORDER:
+            return True
+        name = call.request.client_order_id or ""
+        look = await self._look_at(one.entry, operations.order_status(name), call.until)
+        return look.row is Row.NOT_KNOWN_HERE
 
     async def _after_pause(self, call: Call, one: Try) -> bool:
         text = one.reading.retry_after if one.reading else None
@@ -253,113 +314,100 @@ class Dispatcher:
         started, until = monotonic(), call.until
         if call.kind is Kind.READ:
             until = min(until, started + self._settings.read_try_timeout)
-        return Attempt(
+        attempt = Attempt(
             call.request, entry.site.id, started=started, until=until, not_after=call.not_after, bearer=token
         )
-
-    def _begin(self, attempt: Attempt, lease: Lease) -> None:
         if self._closing:
             attempt.withdraw()
-        lease.exchange(attempt)
+        return attempt
 
-    async def _lease(self, call: Call, entry: SiteEntry, attempt: Attempt) -> Lease | None:
-        """Wait for a connection; less long where there are other sites to go to."""
-        has_others = len(self._roster.entries) > 1 and self._untried(call, but=entry)
-        patience = self._settings.pool_timeout if has_others else None
-        try:
-            lease = await entry.pool.acquire(
-                for_order=call.kind is not Kind.READ, until=attempt.until, patience=patience
-            )
-        except TransportFailure as failure:
-            attempt.fail(failure)
-            return None
-        attempt.connected = monotonic()
-        return lease
+    def _may_race(self, call: Call, attempt: Attempt) -> bool:
+        """Whether other sites may yet take part."""
+        return (attempt.committed is None or call.kind is Kind.READ) and len(self._roster.entries) > 1
 
-    def _ended(self, call: Call, entry: SiteEntry, attempt: Attempt, lease: Lease) -> Try:
-        if call.kind is Kind.NEW_ORDER and attempt.committed is not None:
-            failure, reading = attempt.failure, attempt.reading
-            if failure is None or failure.row not in UNPROCESSED:
-                self._ledger.taken_by(call.request.client_order_id or "", entry.site.url)
-            if reading is not None and reading.row is Row.SUCCESS:
-                report = reading.value
+    def _note_order(self, call: Call, one: Try) -> None:
+        """Remember where a new order went, and its report if it was taken."""
+        attempt = one.attempt
+        if attempt.committed is not None and one.row not in UNPROCESSED:
+            self._ledger.taken_by(call.request.client_order_id or "", one.entry.site.url)
+            if one.row is Row.SUCCESS and one.reading is not None:
+                report = one.reading.value
                 call.report = None if report.status is OrderStatus.REJECTED else report
-        if attempt.done is not None:
-            return self._concluded(call, entry, attempt)
-        if attempt.withdraw():
-            lease.abort(attempt)
-            row = Row.ABANDONED if monotonic() >= call.until else Row.CONNECT_TIMEOUT
-            return Try(entry, attempt, row, "the time was over before it was sent")
-        if call.kind is Kind.READ:
-            lease.abort(attempt)
-        else:
-            self._adopt(call, entry, attempt, lease)
-        return Try(entry, attempt, Row.NO_ANSWER, Row.NO_ANSWER.value)
 
-    @staticmethod
-    def _concluded(call: Call, entry: SiteEntry, attempt: Attempt) -> Try:
-        """How a settled attempt ended."""
-        if (reading := attempt.reading) is not None:
-            row = reading.row
-            return Try(entry, attempt, row, "" if row is Row.SUCCESS else reading.message or row.value, reading)
-        failure = attempt.failure or TransportFailure(Row.NO_ANSWER)
-        row, over = failure.row, monotonic() >= call.until
-        if row is Row.ABANDONED and call.kind is Kind.READ and not over:
-            row = Row.CONNECT_TIMEOUT  # only this try's time is over
-        elif row is Row.CONNECT_TIMEOUT and over:
-            row = Row.ABANDONED  # the caller's patience says nothing about the site
-        return Try(entry, attempt, row, failure.message)
+    async def _look_at(self, entry: SiteEntry, request: Request, until: float) -> Try:
+        """Make one attempt of a read at one site, whatever comes of it."""
+        call = Call(request, started=monotonic(), timeout=until - monotonic())
+        token = None if self._auth.bearer is None else await self._auth.token(until - monotonic())
+        attempt = self._attempt(call, entry, token)
+        entry.pool.carry(attempt)
+        try:
+            if attempt.done is None:
+                await self._watch.enter(attempt)
+        except asyncio.CancelledError:
+            attempt.abort()
+            raise
+        finally:
+            self._watch.leave(attempt)
+        one = self._rounds.over(call, entry, attempt)
+        if one.row is not Row.SUCCESS:
+            self._note(call, one)
+        return one
 
     # Changes whose caller is gone
 
-    def _left_alone(self, call: Call, entry: SiteEntry, attempt: Attempt, lease: Lease) -> None:
-        """The caller was cancelled: what is not committed never will be, what is committed goes on alone."""
-        if attempt.withdraw() or call.kind is Kind.READ:
-            lease.abort(attempt)
-            return
+    def _abandoned(self, call: Call, entry: SiteEntry, attempt: Attempt) -> None:
+        """The caller of a committed change was cancelled: it goes on alone."""
         name = call.request.client_order_id
         if call.kind is Kind.NEW_ORDER and name is not None:
             self._ledger.taken_by(name, entry.site.url)
             self._ledger.doubt(name, exchange_id=call.request.exchange_id, site=entry.site.id)
-        self._adopt(call, entry, attempt, lease)
+        self._orphans.adopt(call, entry, attempt)
 
-    def _adopt(self, call: Call, entry: SiteEntry, attempt: Attempt, lease: Lease) -> None:
-        """Listen to a committed change for a while, though nobody waits for it any more."""
-        wait = max(0.0, call.until - monotonic()) + self._settings.late_answer
-        timer = asyncio.get_running_loop().call_later(wait, lease.abort, attempt)
-        self._orphans[attempt] = (call, entry, timer)
-        attempt.on_settled = self._heard
-        if attempt.settled:
-            self._heard(attempt)
-
-    def _heard(self, attempt: Attempt) -> None:
-        """Runs when an adopted change is settled: what became of it is told to the ledger."""
-        call, entry, timer = self._orphans.pop(attempt)
-        timer.cancel()
-        self._watch.nudge()
-        one = self._concluded(call, entry, attempt)
-        if call.kind is Kind.NEW_ORDER:
-            self._ledger.settle(settled_as(call, one))
+    def _resolved(self, client_order_id: str, outcome: Outcome | None) -> None:
+        self._reconciler.settled(client_order_id)
+        if outcome is not None:
+            self._observer.settled(outcome)
 
     async def aclose(self) -> None:
-        """Refuse what is not committed yet, and wait a bounded time for the answers to what is."""
+        """Refuse what is not committed yet, and wait a bounded time for what became of what is."""
         self._closing = True
-        for attempt in self._watch:
+        for attempt in self._attempts():
             attempt.withdraw()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._settings.close_wait):
-                while self._unanswered:
+                while self._unanswered or len(self._reconciler):
                     await self._watch.change()
         if self._unanswered:
             log.warning("closing with %d changes sent and not answered", self._unanswered)
+        await self._reconciler.aclose()
+        if self._ledger.unresolved:
+            log.warning("closing with orders unresolved: %s", ", ".join(self._ledger.unresolved))
+        self._orphans.close()
         self._watch.close()
+
+    def _attempts(self) -> Iterator[Attempt]:
+        """Every attempt that somebody waits for."""
+        for one in self._watch:
+            yield from (one,) if isinstance(one, Attempt) else one.racing
 
     @property
     def _unanswered(self) -> int:
-        waiting = sum(one.committed is not None and is_change(one.request) for one in self._watch)
+        waiting = sum(one.committed is not None and is_change(one.request) for one in self._attempts())
         return waiting + len(self._orphans)
 
     # Cancels of unknown outcome
+
+    async def _with_open_orders(self, call: Call, outcome: Unknown) -> Outcome:
+        """A cancel-all of unknown outcome is never repeated: what is open still is told with it."""
+        left = call.until - monotonic()
+        if not self._settings.reconcile or left <= 0 or self._closing:
+            return outcome
+        request = operations.of_exchange(operations.ORDERS_OPEN, call.request.exchange_id)
+        try:
+            reports = await self.read(request, timeout=min(left, self._settings.read_timeout))
+        except EMSError as error:
+            return with_evidence(outcome, f"reading the open orders failed: {error}", call)
+        return msgspec.structs.replace(outcome, open_orders=tuple(reports))
 
     async def _recheck(self, call: Call, outcome: Unknown) -> Outcome:
         """Read the order's status; if it is final that is the answer, if it is open cancel once more."""

@@ -2,7 +2,7 @@
 
 import logging
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from time import monotonic
 from types import MappingProxyType
 from typing import Final, TypeVar
@@ -30,6 +30,8 @@ class UnresolvedOrder(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _LATE_OUTCOMES: Final = 1_000
+_EVIDENCE: Final = 50
+"""Observations kept of one unresolved order: the first, and the latest."""
 
 
 class OrderLedger:
@@ -48,6 +50,8 @@ class OrderLedger:
         self._takers: OrderedDict[str, str] = OrderedDict()
         self._spent: set[str] = set()
         """Ids of takers whose order was taken, or nobody knows: those that are not to be used again."""
+        self.on_resolved: Callable[[str, Outcome | None], None] = lambda _name, _outcome: None
+        """Called when an order leaves the unresolved ones; without an outcome if it was forgotten."""
         self.unresolved: Mapping[str, UnresolvedOrder] = MappingProxyType(self._unresolved)
         self.settled: Mapping[str, Outcome] = MappingProxyType(self._settled)
 
@@ -126,14 +130,20 @@ class OrderLedger:
         if name is None or name not in self._unresolved:
             return
         if isinstance(outcome, Unknown):
-            order = self._unresolved[name]
-            more = order.evidence + outcome.evidence
-            self._unresolved[name] = msgspec.structs.replace(order, evidence=more)
+            self.observe(name, *outcome.evidence)
             return
         self._note(name, outcome)
         self._copies[name] -= 1
         if not self._copies[name]:
             self._resolve(name, outcome)
+
+    def observe(self, client_order_id: str, *evidence: Evidence) -> None:
+        """Add what was seen of an unresolved order."""
+        if (order := self._unresolved.get(client_order_id)) is not None:
+            seen = order.evidence + evidence
+            if len(seen) > _EVIDENCE:
+                seen = (seen[0], *seen[1 - _EVIDENCE :])
+            self._unresolved[client_order_id] = msgspec.structs.replace(order, evidence=seen)
 
     def _note(self, name: str, outcome: Outcome) -> None:
         """Keep what became of an order; that one copy was refused says nothing of one that was taken."""
@@ -146,6 +156,7 @@ class OrderLedger:
     def _resolve(self, name: str, outcome: Outcome) -> None:
         del self._unresolved[name], self._copies[name]
         log.info("order %s at site %s is resolved: %s", name, outcome.site, type(outcome).__name__)
+        self.on_resolved(name, outcome)
 
     def forget(self, client_order_id: str) -> UnresolvedOrder:
         """Take an order off the unresolved ones; its id stays spent.
@@ -156,6 +167,7 @@ class OrderLedger:
         del self._copies[client_order_id]
         self.spend(client_order_id)
         log.info("order %s is forgotten unresolved", client_order_id)
+        self.on_resolved(client_order_id, None)
         return order
 
     def saw(self, report: ExecutionReport, site: str | None) -> None:

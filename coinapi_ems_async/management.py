@@ -103,19 +103,11 @@ class Management:
             self._turn.release()
 
     async def _carry(self, attempt: Attempt) -> None:
-        try:
-            lease = await self._pool.acquire(for_order=False, until=attempt.until)
-        except TransportFailure as failure:
-            attempt.fail(failure)
-            return
-        attempt.connected = monotonic()
-        lease.exchange(attempt)
+        self._pool.carry(attempt)
         try:
             await attempt.wait()
         finally:
-            if not attempt.settled:
-                attempt.withdraw()
-                lease.abort(attempt)
+            attempt.abort()
 
     async def aclose(self) -> None:
         """Close the pool."""

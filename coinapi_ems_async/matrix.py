@@ -82,6 +82,7 @@ class Move(Enum):
     ANYWHERE_ONCE = "same site on a new connection or the next, once"
     SAME_THEN_NEXT = "same site on a new connection, then the next"
     AFFINE_ONCE = "the order's own site, once, if it was another"
+    IF_OPTED_IN = "rejected; if opted in and, of a new order, its status is not known there: next site, once"
     SAME_LATER = "same site after Retry-After, if the deadline allows"
     UNKNOWN = "unknown"
     RECHECK = "unknown; read the order's status and, if it is still open, cancel once more"
@@ -148,8 +149,8 @@ MATRIX: Final[Mapping[Row, Rule]] = MappingProxyType(
         # RFC 9110 15.5.20 lets a client send a misdirected request to another connection.
         Row.MISDIRECTED: Rule(_M.NEXT_ONCE, _M.NEXT_ONCE, _M.NEXT_ONCE, _M.NEXT),
         Row.RATE_LIMITED: _REFUSED._replace(read=_M.SAME_LATER),  # the limit is per key: no site is better
-        # Opting in to other sites would need proof that the first did not queue the order.
-        Row.EXCHANGE_UNREACHABLE: Rule(_M.REJECTED, _M.NEXT_ONCE, _M.REJECTED, _M.NEXT_ONCE),
+        # The site may have queued the order: going on takes the user's own word (`Settings.reroute_unreachable`).
+        Row.EXCHANGE_UNREACHABLE: Rule(_M.IF_OPTED_IN, _M.NEXT_ONCE, _M.IF_OPTED_IN, _M.NEXT_ONCE),
         Row.SERVER_ERROR: _AMBIGUOUS,
         Row.UNAVAILABLE: _AMBIGUOUS,  # a proxy may have forwarded before it failed
         Row.EXCHANGE_TIMEOUT: _AMBIGUOUS._replace(read=_M.NEXT_ONCE),

@@ -8,9 +8,9 @@ from typing import Final
 import msgspec
 
 from .operations import Request
-from .outcomes import AttemptRecord, Timing
+from .outcomes import AttemptRecord, Outcome, Timing
 
-__all__ = ["CallHook", "CallRecord", "Observer"]
+__all__ = ["CallHook", "CallRecord", "Observer", "SettledHook"]
 
 log: Final = logging.getLogger("coinapi_ems_async.client")
 
@@ -35,11 +35,16 @@ CallHook = Callable[[CallRecord], object]
 """Called once for each call, from the event loop, after its caller was told; what it raises is logged."""
 
 
-class Observer:
-    """Hands records to the hook, if there is one."""
+SettledHook = Callable[[Outcome], object]
+"""Called when an order of unknown outcome is settled, with what became of it; what it raises is logged."""
 
-    def __init__(self, hook: CallHook | None) -> None:
+
+class Observer:
+    """Hands records and late outcomes to the hooks, if there are any."""
+
+    def __init__(self, hook: CallHook | None, on_settled: SettledHook | None = None) -> None:
         self._hook = hook
+        self._on_settled = on_settled
         self.is_watching = hook is not None
 
     def tell(
@@ -62,3 +67,15 @@ class Observer:
                 self._hook(record)
         except Exception:
             log.exception("the on_call hook failed on %s", record.operation)
+
+    def settled(self, outcome: Outcome) -> None:
+        """Tell the hook what became of an order, soon."""
+        if self._on_settled is not None:
+            asyncio.get_running_loop().call_soon(self._call_settled, self._on_settled, outcome)
+
+    @staticmethod
+    def _call_settled(hook: SettledHook, outcome: Outcome) -> None:
+        try:
+            hook(outcome)
+        except Exception:
+            log.exception("the on_settled hook failed on %s", outcome.client_order_id)

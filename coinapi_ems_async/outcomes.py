@@ -188,11 +188,15 @@ class NotSent(_Outcome, frozen=True, kw_only=True):
 
 
 class Unknown(_Outcome, frozen=True, kw_only=True):
-    """The request may have been executed; never send it again because of this."""
+    """The request may have been executed; never send it again because of this.
+
+    `open_orders`, of a cancel-all: what was open right after it, None if that could not be read.
+    """
 
     evidence: tuple[Evidence, ...] = ()
     message: str = ""
     status: int | None = None
+    open_orders: "tuple[ExecutionReport, ...] | None" = None
 
 
 Outcome = Accepted | Rejected | NotSent | Unknown

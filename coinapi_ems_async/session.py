@@ -40,7 +40,7 @@ class Session:
 
     def __init__(self, config: SessionConfig, ledger: OrderLedger) -> None:
         self._config = config
-        self._observer = observer = Observer(config.on_call)
+        self._observer = observer = Observer(config.on_call, config.on_settled)
         self._without_http2: set[str] = set()
         self._site_tls: ssl.SSLContext | None = None
         self._site_credentials = config.auth.site(config.key)

@@ -44,6 +44,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """How long a connection whose order ran out of time is still listened to."""
     read_attempts: int = 3
     """Requests a read may send in all."""
+    hedge_reads: bool = True
+    """Whether a read that is slow to answer is asked at a second site as well; of every ten reads at most one
+    is."""
+    reconcile: bool = True
+    """Whether orders of unknown outcome are looked for at once, and after a cancel-all of unknown outcome the open
+    orders are read; `ems.orders.resolve` looks in any case."""
+    reroute_unreachable: bool = False
+    """Whether an order that a site refused because its exchange is unreachable from there (490) is sent to the
+    next site, once, after the first has said that it does not know the order; and a cancel-all to the next."""
     resend_cancel: bool = True
     """Whether a cancel of unknown outcome is sent once more when the order's status shows it still open."""
     good_till_time_text: Literal["GOOD_TILL_TIME_OMS", "GOOD_TILL_TIME_OEML"] = "GOOD_TILL_TIME_OMS"

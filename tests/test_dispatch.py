@@ -313,7 +313,13 @@ async def test_an_order_that_nobody_knows_can_be_forgotten(sim: Simulator, ems: 
         ems.orders.forget(order.client_order_id)
 
 
-async def test_a_late_refusal_settles_one_of_two_copies(sim: Simulator, ems: EMSClient) -> None:
+async def test_a_late_refusal_settles_one_of_two_copies(sim: Simulator) -> None:
+    settings = Settings(reconcile=False)
+    async with EMSClient(sim.api_key, management_url=sim.management_url, settings=settings) as ems:
+        await _refuse_the_second_copy(sim, ems)
+
+
+async def _refuse_the_second_copy(sim: Simulator, ems: EMSClient) -> None:
     order = an_order()
     sim.inject(Injection(operation="order_new", status=502, execute="before"))
     await ems.orders.submit(order)

@@ -18,13 +18,13 @@ FLOORS = [
     {"operations", "answers", "auth"},
     {"transport"},
     {"sites", "supervisor"},
-    {"ledger", "calls", "observer", "dispatch", "management"},
+    {"ledger", "calls", "observer", "hedging", "rounds", "orphans", "reconcile", "dispatch", "management"},
     {"resources", "config", "session"},
     {"client"},
 ]
 PURE = [
     *("errors", "matrix", "outcomes", "operations", "answers", "simulator/exchange", "simulator/book"),
-    "transport/idle",
+    *("hedging", "transport/idle"),
     *(f"sites/{name}" for name in ("directory", "estimator", "health", "selector", "urls")),
     *(name for name in MODULES if name.startswith("models/")),
 ]

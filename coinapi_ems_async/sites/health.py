@@ -13,11 +13,12 @@ class Health(StrEnum):
 
     NEW = "new"
     HEALTHY = "healthy"
+    PROBATION = "probation"
     SUSPECT = "suspect"
     EJECTED = "ejected"
 
 
-RANK: Final = {Health.HEALTHY: 0, Health.NEW: 1, Health.SUSPECT: 2, Health.EJECTED: 3}
+RANK: Final = {Health.HEALTHY: 0, Health.NEW: 1, Health.PROBATION: 2, Health.SUSPECT: 3, Health.EJECTED: 4}
 """Lower is better; an ejected site is still tried when nothing else is left: a failed connect costs nothing."""
 
 CONNECT_FAILURES: Final = frozenset(

@@ -14,7 +14,7 @@ from ..matrix import Kind
 from ..operations import Operation, Request
 from ..settings import Settings
 from ..supervisor import Supervisor
-from ..transport.base import Attempt, TransportFailure
+from ..transport.base import Attempt
 from .directory import Directory
 from .health import Health
 from .roster import Roster, SiteEntry
@@ -98,17 +98,11 @@ class Monitor:
         discarded (slow start) unless `fresh_counts`.
         """
         attempt = Attempt(self._probe, entry.site.id, until=monotonic() + self._timeout(entry))
+        entry.probe_pool.carry(attempt)
         try:
-            lease = await entry.probe_pool.acquire(for_order=False, until=attempt.until)
-            lease.exchange(attempt)
-            try:
-                settled = await attempt.wait()
-            finally:
-                if not attempt.settled:
-                    attempt.withdraw()
-                    lease.abort(attempt)
-        except TransportFailure as failure:
-            settled, attempt.failure = True, failure
+            settled = await attempt.wait()
+        finally:
+            attempt.abort()
         answer = attempt.answer
         if answer is None or answer.status >= 500:
             self._roster.bad(entry, _reason(attempt, settled))

@@ -35,6 +35,7 @@ class SiteEntry:
         self.probe_pool = make_pool(site, True)
         self.estimator = Estimator()
         self.health = HealthRecord()
+        self.troubled = False
         self.probed = asyncio.Event()
         """Set once there is an estimate or the first probe has failed."""
         self.wake = asyncio.Event()
@@ -84,6 +85,8 @@ class Roster:
         self.directory: Directory = EMPTY
         self.entries: dict[str, SiteEntry] = {}
         self.leaving: list[SiteEntry] = []
+        self.on_trouble: Callable[[SiteEntry], None] = lambda _entry: None
+        self.on_stale: Callable[[str], None] = lambda _reason: None
         self._chosen: dict[str | None, str] = {}
         self._rankings: dict[str | None, list[SiteEntry]] = {}
         """By account, until an estimate, a state or the table changes: on the way of every order."""
@@ -104,7 +107,12 @@ class Roster:
         return changes
 
     def ranked(
-        self, exchange_id: str | None, *, tried: Collection[str] = (), preferred: str | None = None
+        self,
+        exchange_id: str | None,
+        *,
+        tried: Collection[str] = (),
+        preferred: str | None = None,
+        for_order: bool = False,
     ) -> list[SiteEntry]:
         """Return the sites that can serve the account, best first; empty if there is none.
 
@@ -146,7 +154,20 @@ class Roster:
             "no estimate" if estimate is None else f"{estimate * 1000:.1f} ms",
         )
 
-    def note(self, entry: SiteEntry, row: Row, message: str) -> None:
+    def answered(self, entry: SiteEntry, exchange_id: str | None) -> None:
+        """Take in a success."""
+
+    def note(
+        self,
+        entry: SiteEntry,
+        row: Row,
+        message: str,
+        *,
+        exchange_id: str | None = None,
+        retry_after: float | None = None,
+        reused: bool = False,
+        stale: bool = False,
+    ) -> None:
         """Take in how a call ended at a site: one that could not be reached is probed at once."""
         if row in CONNECT_FAILURES:
             self.bad(entry, message)
@@ -167,7 +188,9 @@ class Roster:
         """Take in a failed probe or connect; an unreachable site is told once, until it is back."""
         self._rankings.clear()
         before = entry.health.state
-        if entry.health.bad(reason) and before in (Health.HEALTHY, Health.NEW):
+        if entry.health.bad(reason):
+            self.on_trouble(entry)
+        if entry.health.state is not before and before in (Health.HEALTHY, Health.NEW):
             log.warning("site %s (%s) is unreachable: %s", entry.site.id, entry.site.url, reason)
         if entry.health.state is Health.EJECTED:
             entry.estimator.clear()

@@ -25,8 +25,9 @@ from yarl import URL
 from .._version import __version__
 from ..auth import Credentials
 from ..matrix import Row
+from ..operations import Request
 from ..settings import Settings
-from .base import Attempt, Lease, NotCommitted, Pool, TransportFailure, WireAnswer, has_pending_bytes
+from .base import Attempt, NotCommitted, Pool, TransportFailure, WireAnswer, has_pending_bytes, is_change
 from .bodies import check_unframed, decoded_body, oversize
 
 __all__ = ["AiohttpPool"]
@@ -129,32 +130,30 @@ class _Connector(aiohttp.TCPConnector):
         return sum(protocol.connected for protocol in list(self._numbers))
 
 
-class _Lease(Lease):
-    def __init__(self, pool: "AiohttpPool", *, for_order: bool) -> None:
-        self._pool = pool
-        self._for_order = for_order
-        self._task: asyncio.Task[None] | None = None
-        self._attempt: Attempt | None = None
+class _Exchange:
+    """One attempt and the task that carries it, which outlives the caller's."""
 
-    def exchange(self, attempt: Attempt) -> None:
-        """Carry the attempt in a task of its own, which outlives the caller's."""
+    def __init__(self, pool: "AiohttpPool", attempt: Attempt) -> None:
+        self._pool = pool
         self._attempt = attempt
         self._task = asyncio.get_running_loop().create_task(
-            self._pool.carry(attempt), name=f"exchange with {attempt.site}"
+            pool.run(attempt, self), name=f"exchange with {attempt.site}"
         )
-        self._pool.running.add(self._task)
+        self.is_queued = True
+        """Whether it still waits for a slot."""
+        pool.running.add(self._task)
         self._task.add_done_callback(self._finished)
 
     def _finished(self, task: asyncio.Task[None]) -> None:
         self._pool.running.discard(task)
-        self._pool.give_back(for_order=self._for_order)
-        if self._attempt is not None and not self._attempt.settled:  # cancelled before its first step
+        if not self._attempt.settled:  # cancelled before its first step
             self._attempt.fail(TransportFailure(*_interrupted(self._attempt)))
 
     def abort(self, attempt: Attempt) -> None:
         """Cancel the task; aiohttp then closes the connection."""
-        if self._task is not None and attempt is self._attempt:
-            self._task.cancel()
+        if self.is_queued:
+            attempt.fail(TransportFailure(Row.POOL_WAIT))
+        self._task.cancel()
 
 
 class AiohttpPool(Pool):
@@ -217,40 +216,33 @@ class AiohttpPool(Pool):
         connector = self._session.connector
         return connector.open_connections if isinstance(connector, _Connector) else len(self.running)
 
-    async def acquire(self, *, for_order: bool, until: float, patience: float | None = None) -> Lease:
-        """Return a lease; aiohttp itself connects during the exchange, before the mark."""
+    def carry(self, attempt: Attempt) -> None:
+        """Carry the attempt in a task; aiohttp itself connects, before the mark."""
         if self._session.closed:
-            raise TransportFailure(Row.ABANDONED, "the client is closed")
-        if patience is not None:
-            until = min(until, monotonic() + patience)
-        wanted = (self._slots,) if for_order else (self._read_slots, self._slots)
-        taken: list[asyncio.Semaphore] = []
-        try:
-            # A time-out costs several microseconds, and nothing waits while there are free slots.
-            free = not any(slots.locked() for slots in wanted)
-            async with contextlib.nullcontext() if free else asyncio.timeout(until - monotonic()):
-                for slots in wanted:
-                    await slots.acquire()
-                    taken.append(slots)
-        except BaseException as error:
-            for slots in taken:
-                slots.release()
-            if isinstance(error, TimeoutError):
-                raise TransportFailure(Row.POOL_WAIT) from None
-            raise
-        return _Lease(self, for_order=for_order)
+            attempt.fail(TransportFailure(Row.ABANDONED, "the client is closed"))
+            return
+        attempt.carrier = _Exchange(self, attempt)
 
-    def give_back(self, *, for_order: bool) -> None:
-        """Free the slot of a lease."""
-        self._slots.release()
-        if not for_order:
-            self._read_slots.release()
+    def abort(self, attempt: Attempt) -> None:
+        """Do nothing: the attempts are with their exchanges from the first."""
 
-    async def carry(self, attempt: Attempt) -> None:
+    def is_full(self, request: Request) -> bool:
+        """Whether such a request has to wait until another one has ended."""
+        return any(slots.locked() for slots in self._wanted(request))
+
+    def _wanted(self, request: Request) -> tuple[asyncio.Semaphore, ...]:
+        return (self._slots,) if is_change(request) else (self._read_slots, self._slots)
+
+    async def run(self, attempt: Attempt, exchange: _Exchange) -> None:
         """Make the one exchange and deliver what came of it; never raises except on cancellation."""
         _attempt.set(attempt)
         try:
-            answer = await self._exchange(attempt)
+            async with contextlib.AsyncExitStack() as taken:
+                for slots in self._wanted(attempt.request):
+                    await taken.enter_async_context(slots)
+                exchange.is_queued = False
+                attempt.connected = monotonic()
+                answer = await self._exchange(attempt)
             if not attempt.deliver(answer) and attempt.transport is not None:
                 attempt.transport.abort()  # out of step, though aiohttp may have put it back already
         except asyncio.CancelledError:

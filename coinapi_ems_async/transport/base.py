@@ -1,6 +1,6 @@
 """The seam between meaning and sockets.
 
-A call asks a pool for a lease, and the lease to carry one attempt: the transport marks the attempt committed the
+A call asks a pool to carry one attempt, at once or in its turn: the transport marks the attempt committed the
 instant before its first byte can leave, makes one exchange, and delivers what came of it to the attempt. The
 caller only watches the attempt, so that an order goes on when its caller goes away.
 """
@@ -24,8 +24,8 @@ from ..outcomes import AttemptRecord, Phase, Timing
 
 __all__ = [
     "Attempt",
+    "Carrier",
     "Connection",
-    "Lease",
     "NotCommitted",
     "Owner",
     "Pool",
@@ -78,13 +78,15 @@ class Attempt:
 
     until: when the caller stops waiting. not_after: wall-clock seconds since the epoch, or None. All other times
     are `time.monotonic`'s: that is the clock of asyncio's loop, and uvloop's own is a millisecond fine.
-    `connected` is when it began, unless a connection had to be waited for.
+    `connected` is when it began, unless a connection had to be waited for. `carrier` is who has it now. `rivals`
+    are attempts at the same change elsewhere: of all of them only one is ever marked.
     """
 
     __slots__ = (
         "_withdrawn",
         "answer",
         "bearer",
+        "carrier",
         "committed",
         "connected",
         "connection",
@@ -97,6 +99,7 @@ class Attempt:
         "reading",
         "request",
         "reused",
+        "rivals",
         "site",
         "started",
         "transport",
@@ -127,6 +130,8 @@ class Attempt:
         self.connection: int | None = None
         self.transport: asyncio.Transport | None = None
         self.reused = False
+        self.carrier: Carrier | None = None
+        self.rivals: Sequence[Attempt] = ()
         self.answer: WireAnswer | None = None
         self.reading: Reading | None = None
         self.failure: TransportFailure | None = None
@@ -155,8 +160,9 @@ class Attempt:
     def mark(self) -> None:
         """Commit: from here on the server may act. Called by transports the instant before the first byte.
 
-        Raises NotCommitted: if the caller withdrew, or `until` or `not_after` has passed. TransportFailure: if the
-        attempt is committed already, which means that the transport was about to send it twice.
+        Raises NotCommitted: if the caller withdrew, a rival was first, or `until` or `not_after` has passed.
+        TransportFailure: if the attempt is committed already, which means that the transport was about to send it
+        twice.
         """
         if self.committed is not None:
             raise TransportFailure(Row.LOST_REUSED, "the connection ended before any answer; not sent again")
@@ -165,12 +171,27 @@ class Attempt:
             raise NotCommitted(Row.ABANDONED)
         if self.not_after is not None and time.time() >= self.not_after:
             raise NotCommitted(Row.LATE)
+        if self.rivals:
+            self._win()
         self.committed = now
+
+    def _win(self) -> None:
+        """Forbid the mark to every rival, unless one has it."""
+        if any(rival.committed is not None for rival in self.rivals if rival is not self):
+            raise NotCommitted(Row.ABANDONED, _OVERTAKEN)
+        for rival in self.rivals:
+            rival._withdrawn = rival is not self
 
     def withdraw(self) -> bool:
         """Forbid the mark; returns whether that came in time: True proves that nothing is ever sent."""
         self._withdrawn = True
         return self.committed is None
+
+    def abort(self) -> None:
+        """Stop it wherever it is, queue or connection: it fails unless it is settled."""
+        self._withdrawn = True
+        if self.done is None and self.carrier is not None:
+            self.carrier.abort(self)
 
     def answering(self) -> None:
         """Note that a response head arrived."""
@@ -251,22 +272,15 @@ class Attempt:
         )
 
 
-class Lease(ABC):
-    """The right to one exchange on a connection of a pool."""
+class Carrier(Protocol):
+    """Who has an attempt: a pool as long as it waits there, then a connection."""
 
-    @abstractmethod
-    def exchange(self, attempt: Attempt) -> None:
-        """Carry the attempt: mark it, send it once, deliver to it. Returns at once; to be called once.
-
-        Whatever goes wrong is told to the attempt, nothing is raised.
-        """
-
-    @abstractmethod
     def abort(self, attempt: Attempt) -> None:
-        """Stop the attempt's exchange, which fails unless it is settled; does nothing if it is over."""
+        """Stop the attempt, which fails unless it is settled; does nothing if it is not here any more."""
+        ...
 
 
-class Connection(Lease):
+class Connection(ABC):
     """One connection of a pool, for one exchange at a time or for many.
 
     `number` is unique in this process, `generation` is the pool's when it was opened, `served` counts the
@@ -302,6 +316,17 @@ class Connection(Lease):
         """Whether a request may be sent now; asks the descriptor itself. To be asked just before the mark."""
 
     @abstractmethod
+    def exchange(self, attempt: Attempt) -> None:
+        """Carry the attempt: mark it, send it once, deliver to it. Returns at once; once for each attempt.
+
+        Whatever goes wrong is told to the attempt, nothing is raised.
+        """
+
+    @abstractmethod
+    def abort(self, attempt: Attempt) -> None:
+        """Stop the attempt's exchange, which fails unless it is settled; does nothing if it is over."""
+
+    @abstractmethod
     def close(self) -> None:
         """Begin nothing more, and end when what is under way has ended; at once if nothing is."""
 
@@ -329,19 +354,25 @@ class Owner(Protocol):
 class Pool(ABC):
     """The connections to one site."""
 
-    def take(self, *, for_order: bool, now: float) -> Lease | None:
-        """Return a lease if there is one at hand and nobody waits for it; `now` is monotonic."""
-        return None
+    @abstractmethod
+    def carry(self, attempt: Attempt) -> None:
+        """Carry the attempt: at once if there is a connection at hand and nobody waits, else in its turn.
+
+        Orders and cancels may use the whole pool, reads only their share. Whatever goes wrong is told to the
+        attempt: why there is no connection, or ABANDONED if the pool is closed.
+        """
 
     @abstractmethod
-    async def acquire(self, *, for_order: bool, until: float, patience: float | None = None) -> Lease:
-        """Return a lease, waiting for one until the monotonic clock reaches `until`.
+    def abort(self, attempt: Attempt) -> None:
+        """Take an attempt out of the queue: it fails with POOL_WAIT if all is taken, else CONNECT_TIMEOUT."""
 
-        for_order: orders and cancels may use the whole pool, reads only their share. patience: seconds to wait
-        while every connection is taken, as long as `until` allows by default.
-        Raises TransportFailure: why there is no connection; POOL_WAIT, if none became free in time; ABANDONED,
-        if the pool is closed.
-        """
+    @abstractmethod
+    def is_full(self, request: Request) -> bool:
+        """Whether such a request has to wait until another one has ended."""
+
+    def is_outdated(self, attempt: Attempt) -> bool:
+        """Whether the attempt's connection is older than the last `clear`: its fate says nothing of the site."""
+        return False
 
     @property
     @abstractmethod
@@ -374,6 +405,7 @@ def is_change(request: Request) -> bool:
     return request.operation.kind in _CHANGES
 
 
+_OVERTAKEN: Final = "another site had a connection first"
 _CHANGES: Final = frozenset({Kind.NEW_ORDER, Kind.CANCEL_ONE, Kind.CANCEL_ALL})
 _NO_HEADERS: Final[Mapping[str, str]] = {}
 _numbers: Final = itertools.count(1)

@@ -1,23 +1,24 @@
 """The connections to one site, whatever protocol they speak.
 
 Connections are opened by tasks of the pool, never by a caller's: whoever is cancelled while it waits leaves
-nothing behind but a connection for the next. What a caller holds is a slot, counted here when the lease is handed
-out and given back when the connection says that the exchange is over.
+nothing behind but a connection for the next. An attempt that has to wait stands in a queue here, and the
+connection that becomes free takes it at once, without its caller's help. What it holds then is a slot, counted
+here when it begins and given back when the connection says that the exchange is over.
 """
 
 import asyncio
 import contextlib
 import logging
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from time import monotonic
 from typing import Final
 
 from ..matrix import Kind, Row
+from ..operations import Request
 from ..settings import Settings
-from .base import Attempt, Connection, Lease, Owner, Pool, TransportFailure
+from .base import Attempt, Connection, Owner, Pool, TransportFailure
 from .idle import IdleLimit
-from .watch import Watch
 
 __all__ = ["Connect", "SitePool"]
 
@@ -28,8 +29,6 @@ Connect = Callable[[Owner, int], Awaitable[Connection]]
 
 _HANDSHAKES: Final = 2
 """At once to one site (MongoDB's drivers: 2): more would only queue behind each other at the server."""
-_TRIES: Final = 2
-"""Connections that a call takes and finds closed before it gives up."""
 _TURNS: Final = 5
 """Of the loop, for a new connection to take in what came with its handshake: TLS sends session tickets."""
 _RENEW_AT: Final = 0.75
@@ -38,36 +37,6 @@ _SHORTEST_WARM_PAUSE: Final = 0.25
 _LEAST_WARM_PAUSE: Final = 1.0
 _MOST_WARM_PAUSE: Final = 30.0
 _CLOSED: Final = "the client is closed"
-
-
-class _Waiter:
-    """Somebody who waits for a connection."""
-
-    __slots__ = ("for_order", "give_up", "until", "waiter")
-
-    def __init__(self, for_order: bool, until: float, give_up: Callable[["_Waiter"], None]) -> None:
-        self.for_order = for_order
-        self.until = until
-        self.give_up = give_up
-        self.waiter: asyncio.Future[Connection] | None = None
-
-    def wake(self) -> None:
-        """Its time is over."""
-        self.give_up(self)
-
-    def tell(self, connection: Connection) -> bool:
-        """Hand it a connection; returns whether it still wants one."""
-        if self.waiter is None or self.waiter.done():  # cancelled, and not yet gone from the queue
-            return False
-        self.waiter.set_result(connection)
-        return True
-
-    def refuse(self, row: Row, message: str = "") -> bool:
-        """Tell it that there is none; returns whether it still wanted one."""
-        if self.waiter is None or self.waiter.done():
-            return False
-        self.waiter.set_exception(TransportFailure(row, message))
-        return True
 
 
 class SitePool(Pool):
@@ -88,8 +57,9 @@ class SitePool(Pool):
         self._connections: set[Connection] = set()
         self._ready: list[Connection] = []
         self._opening: set[asyncio.Task[None]] = set()
-        self._orders: deque[_Waiter] = deque()
-        self._reads: deque[_Waiter] = deque()
+        self._orders: OrderedDict[Attempt, None] = OrderedDict()
+        self._reads: OrderedDict[Attempt, None] = OrderedDict()
+        self._is_serving = False
         self._taken = 0
         self._taken_by_reads = 0
         self._generation = 0
@@ -98,7 +68,6 @@ class SitePool(Pool):
         self._warm_pause = _LEAST_WARM_PAUSE
         self._reaper: asyncio.TimerHandle | None = None
         self._closed = False
-        self._watch: Watch[_Waiter] = Watch()
         self._watchers: list[asyncio.Future[None]] = []
 
     def __repr__(self) -> str:
@@ -115,82 +84,47 @@ class SitePool(Pool):
 
     # Taking
 
-    def take(self, *, for_order: bool, now: float) -> Connection | None:
-        """Return a lease if there is one at hand and nobody waits for it."""
-        if self._taken >= self._size or self._orders or self._closed:
-            return None
-        if not for_order and (self._reads or self._taken_by_reads >= self._read_size):
-            return None
-        connection = self._pop(now)
-        if connection is not None:
-            self._taken += 1
-            if not for_order:
-                self._taken_by_reads += 1
-        return connection
-
-    async def acquire(self, *, for_order: bool, until: float, patience: float | None = None) -> Lease:
-        """Return a lease; see `Pool.acquire`."""
+    def carry(self, attempt: Attempt) -> None:
+        """Carry the attempt, at once or in its turn; see `Pool.carry`."""
+        for_order = attempt.request.operation.kind is not Kind.READ
+        if not self._orders and (for_order or not self._reads) and self._has_slot(for_order) and not self._closed:
+            connection = self._pop(attempt.started)
+            if connection is not None:
+                self._begin(connection, attempt, for_order)
+                return
         if self._closed:
-            raise TransportFailure(Row.ABANDONED, _CLOSED)
-        if (at_hand := self.take(for_order=for_order, now=monotonic())) is not None:
-            return at_hand
-        for _ in range(_TRIES):
-            end = until
-            if patience is not None and not self._has_slot(for_order):
-                end = min(until, monotonic() + patience)
-            waiter = _Waiter(for_order, end, self._give_up)
-            waiting = self._watch.enter(waiter)
-            (self._orders if for_order else self._reads).append(waiter)
-            if self._has_slot(for_order):
-                self._serve()
-            try:
-                connection: Connection = await waiting
-            except asyncio.CancelledError:
-                self._leave(waiter, waiting)
-                raise
-            finally:
-                self._watch.leave(waiter)
-            try:
-                is_good = connection.is_usable() or await _is_good(connection)
-            except asyncio.CancelledError:
-                self._put_back(connection, for_order)
-                raise
-            if is_good:
-                return connection
-            connection.close()
-            self._uncount(for_order)
-        raise TransportFailure(Row.STALE_CONNECTION)
+            attempt.fail(TransportFailure(Row.ABANDONED, _CLOSED))
+            return
+        attempt.carrier = self
+        (self._orders if for_order else self._reads)[attempt] = None
+        self._serve()
 
-    def _leave(self, waiter: _Waiter, waiting: "asyncio.Future[Connection]") -> None:
-        """Its caller is cancelled: give back what it was handed at that very moment, if anything."""
-        with contextlib.suppress(ValueError):
-            (self._orders if waiter.for_order else self._reads).remove(waiter)
-        if waiting.done() and not waiting.cancelled() and waiting.exception() is None:
-            self._put_back(waiting.result(), waiter.for_order)
+    def abort(self, attempt: Attempt) -> None:
+        """Take an attempt out of the queue; see `Pool.abort`."""
+        for queue, for_order in ((self._orders, True), (self._reads, False)):
+            if attempt in queue:
+                del queue[attempt]
+                row = Row.CONNECT_TIMEOUT if self._has_slot(for_order) else Row.POOL_WAIT
+                attempt.fail(TransportFailure(row))
 
-    def _give_up(self, waiter: _Waiter) -> None:
-        row = Row.CONNECT_TIMEOUT if self._has_slot(waiter.for_order) else Row.POOL_WAIT
-        if waiter.refuse(row):
-            (self._orders if waiter.for_order else self._reads).remove(waiter)
+    def is_full(self, request: Request) -> bool:
+        """Whether such a request has to wait until another one has ended."""
+        return not self._has_slot(request.operation.kind is not Kind.READ)
 
-    def _has_slot(self, for_order: bool) -> bool:
-        return self._taken < self._size and (for_order or self._taken_by_reads < self._read_size)
+    def is_outdated(self, attempt: Attempt) -> bool:
+        """Whether the attempt's connection is older than the last `clear`."""
+        carrier = attempt.carrier
+        return isinstance(carrier, Connection) and carrier.generation != self._generation
 
-    def _count(self, for_order: bool) -> None:
+    def _begin(self, connection: Connection, attempt: Attempt, for_order: bool) -> None:
         self._taken += 1
         if not for_order:
             self._taken_by_reads += 1
+        attempt.carrier = connection
+        connection.exchange(attempt)
 
-    def _uncount(self, for_order: bool) -> None:
-        self._taken -= 1
-        if not for_order:
-            self._taken_by_reads -= 1
-
-    def _put_back(self, connection: Connection, for_order: bool) -> None:
-        self._uncount(for_order)
-        if connection.room > 0:
-            self._list(connection)
-        self._serve()
+    def _has_slot(self, for_order: bool) -> bool:
+        return self._taken < self._size and (for_order or self._taken_by_reads < self._read_size)
 
     def _pop(self, now: float) -> Connection | None:
         """Return the connection used last that may be used again; close those that may not."""
@@ -255,17 +189,23 @@ class SitePool(Pool):
             self._ready.remove(connection)
 
     def _serve(self) -> None:
-        """Hand connections to those who wait, orders first."""
-        for queue, for_order in ((self._orders, True), (self._reads, False)):
-            while queue and self._has_slot(for_order):
-                connection = self._pop(monotonic())
-                if connection is None:
-                    self._open_more()
-                    return
-                if queue.popleft().tell(connection):
-                    self._count(for_order)
-                else:
-                    self._list(connection)
+        """Let those begin who wait, orders first, as far as there are slots and connections."""
+        if self._is_serving:  # an exchange that ends as it begins comes back here
+            return
+        self._is_serving = True
+        try:
+            for queue, for_order in ((self._orders, True), (self._reads, False)):
+                while queue and self._has_slot(for_order):
+                    now = monotonic()
+                    connection = self._pop(now)
+                    if connection is None:
+                        self._open_more()
+                        return
+                    attempt, _ = queue.popitem(last=False)
+                    attempt.connected = now
+                    self._begin(connection, attempt, for_order)
+        finally:
+            self._is_serving = False
 
     # Opening
 
@@ -338,7 +278,8 @@ class SitePool(Pool):
         others = len(self._opening) > 1 or self._connections
         for queue in (self._orders, self._reads):
             while queue:
-                if queue.popleft().refuse(failure.row, failure.message) and others:
+                queue.popitem(last=False)[0].fail(TransportFailure(failure.row, failure.message))
+                if others:
                     return
 
     # Keeping
@@ -377,7 +318,7 @@ class SitePool(Pool):
     def _fail_waiters(self, failure: TransportFailure) -> None:
         for queue in (self._orders, self._reads):
             while queue:
-                queue.popleft().refuse(failure.row, failure.message)
+                queue.popitem(last=False)[0].fail(TransportFailure(failure.row, failure.message))
 
     async def until_warm(self, within: float) -> None:
         """Wait until the warm connections are open or one could not be opened, so many seconds at most."""
@@ -395,7 +336,6 @@ class SitePool(Pool):
         """Abort what is under way and close every connection."""
         self._closed = True
         self._fail_waiters(TransportFailure(Row.ABANDONED, _CLOSED))
-        self._watch.close()
         if self._reaper is not None:
             self._reaper.cancel()
             self._reaper = None

@@ -10,7 +10,7 @@ import pytest
 from coinapi_ems_async import Settings
 from coinapi_ems_async.matrix import Row
 from coinapi_ems_async.operations import BALANCES, EMS, ORDER_CANCEL_ALL, Request, of_exchange
-from coinapi_ems_async.transport.base import Attempt, Connection, Owner, TransportFailure
+from coinapi_ems_async.transport.base import Attempt, Connection, NotCommitted, Owner, TransportFailure
 from coinapi_ems_async.transport.pool import SitePool
 
 pytestmark = pytest.mark.every_loop
@@ -115,10 +115,31 @@ def a_pool(site: Site, size: int = 4, order_share: int = 1, **settings: float) -
 
 
 async def lease(pool: SitePool, request: Request = ORDER, within: float = 5.0) -> Line:
-    line = await pool.acquire(for_order=request is ORDER, until=monotonic() + within)
-    assert isinstance(line, Line)
-    line.exchange(Attempt(request, "site", until=monotonic() + 60))
-    return line
+    """Let an attempt begin, and return its line; raise what it failed with."""
+    attempt = Attempt(request, "site", until=monotonic() + within)
+    pool.carry(attempt)
+    try:
+        while attempt.done is None and not isinstance(attempt.carrier, Line) and monotonic() < attempt.until:
+            await asyncio.sleep(0)
+    except asyncio.CancelledError:
+        attempt.abort()
+        raise
+    if not isinstance(attempt.carrier, Line):
+        attempt.abort()
+    if attempt.failure is not None:
+        raise attempt.failure
+    assert isinstance(attempt.carrier, Line)
+    return attempt.carrier
+
+
+def at_once(pool: SitePool, request: Request = ORDER) -> Line | None:
+    """Return the line on which an attempt begins at once, if it does."""
+    attempt = Attempt(request, "site", until=monotonic() + 60)
+    pool.carry(attempt)
+    if isinstance(attempt.carrier, Line):
+        return attempt.carrier
+    attempt.abort()
+    return None
 
 
 async def until(condition: Callable[[], object]) -> None:
@@ -138,7 +159,7 @@ async def test_the_line_used_last_is_used_next() -> None:
     lines = [await lease(pool) for _ in range(3)]
     for line in lines:
         line.finish()
-    assert pool.take(for_order=True, now=monotonic()) is lines[-1]
+    assert at_once(pool) is lines[-1]
     await pool.aclose()
 
 
@@ -187,7 +208,7 @@ async def test_reads_leave_their_share_to_orders() -> None:
     site = Site()
     pool = a_pool(site, size=3, order_share=1)
     reads = [await lease(pool, READ) for _ in range(2)]
-    assert pool.take(for_order=False, now=monotonic()) is None
+    assert at_once(pool, READ) is None
     with pytest.raises(TransportFailure) as caught:
         await lease(pool, READ, within=0.01)
     assert caught.value.row is Row.POOL_WAIT
@@ -207,19 +228,50 @@ async def test_who_waits_for_a_handshake_is_told_so() -> None:
     await pool.aclose()
 
 
-async def test_patience_is_for_a_full_pool_only() -> None:
+async def test_it_is_full_when_all_is_taken_not_while_it_connects() -> None:
     site = Site()
-    pool = a_pool(site, size=1, order_share=0)
+    pool = a_pool(site, size=2, order_share=1)
     site.gate.clear()
-    first = asyncio.create_task(pool.acquire(for_order=True, until=monotonic() + 5, patience=0.01))
-    await asyncio.sleep(0.05)
-    assert not first.done()
+    first = asyncio.create_task(lease(pool, READ))
+    await settle()
+    assert not pool.is_full(READ)
     site.gate.set()
     line = await first
-    line.exchange(Attempt(ORDER, "site", until=monotonic() + 60))
-    with pytest.raises(TransportFailure) as caught:
-        await pool.acquire(for_order=True, until=monotonic() + 5, patience=0.01)
-    assert caught.value.row is Row.POOL_WAIT
+    assert pool.is_full(READ)
+    assert not pool.is_full(ORDER)
+    line.finish()
+    assert not pool.is_full(READ)
+    await pool.aclose()
+
+
+async def test_only_one_of_rivals_is_marked() -> None:
+    sites = [Site(), Site()]
+    pools = [a_pool(site, size=1, order_share=0) for site in sites]
+    busy = [await lease(pool) for pool in pools]
+    rivals = [Attempt(ORDER, "site", until=monotonic() + 60) for _ in pools]
+    for pool, attempt in zip(pools, rivals, strict=True):
+        attempt.rivals = rivals
+        pool.carry(attempt)
+    for line in busy:
+        line.finish()
+    first, second = rivals
+    first.mark()
+    with pytest.raises(NotCommitted) as caught:
+        second.mark()
+    assert caught.value.row is Row.ABANDONED
+    assert second.committed is None
+    for pool in pools:
+        await pool.aclose()
+
+
+async def test_a_line_of_an_older_generation_is_outdated() -> None:
+    pool = a_pool(Site())
+    attempt = Attempt(ORDER, "site", until=monotonic() + 60)
+    pool.carry(attempt)
+    await until(lambda: isinstance(attempt.carrier, Line))
+    assert not pool.is_outdated(attempt)
+    pool.clear()
+    assert pool.is_outdated(attempt)
     await pool.aclose()
 
 
@@ -266,7 +318,7 @@ async def test_a_spoilt_line_is_passed_over() -> None:
     first.finish()
     second.finish()
     second.spoilt = True
-    assert pool.take(for_order=True, now=monotonic()) is first
+    assert at_once(pool) is first
     assert second.closing
     await pool.aclose()
 
@@ -370,11 +422,11 @@ async def test_cancelling_at_any_moment_leaks_no_slot() -> None:
     await pool.drain()
     lines = [await lease(pool) for _ in range(10)]
     assert len(set(lines)) == 10
-    assert pool.take(for_order=True, now=monotonic()) is None
+    assert at_once(pool) is None
     for line in lines:
         line.finish()
     reads = [await lease(pool, READ) for _ in range(7)]
-    assert pool.take(for_order=False, now=monotonic()) is None
+    assert at_once(pool, READ) is None
     for line in reads:
         line.finish()
     await pool.aclose()

@@ -74,7 +74,7 @@ async def stage(
     **options: Any,
 ) -> AsyncIterator[Stage]:
     """`server` holds fields of the server's, `options` those of the client and numbers of its settings."""
-    brief = {"late_answer": 0.05, "close_wait": 0.05}
+    brief = {"late_answer": 0.05, "close_wait": 0.05, "reconcile": False}
     async with server_for(transport, script or accepted, **(server or {})) as one:
         async with client_of(one.url, transport, **(brief | options)) as ems:
             yield Stage(one, ems)
