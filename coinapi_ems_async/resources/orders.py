@@ -27,9 +27,9 @@ class Orders(Group):
     def unresolved(self) -> Mapping[str, UnresolvedOrder]:
         """Orders of unknown outcome by client_order_id, a live view.
 
-        They are looked for at once, for 10 s, at every site that serves them (`Settings.reconcile`). An order leaves
-        it for `settled` when a late answer, or any report read by this client, tells what became of it. One that no
-        site ever knows stays until `forget`.
+        They are looked for at once, for 10 s, at every site that serves them (`Settings.reconcile`). An order
+        leaves it for `settled` when a late answer, or any report read by this client, tells what became of it. One
+        that no site ever knows stays until `forget`.
         """
         return self._core.ledger.unresolved
 
@@ -51,9 +51,9 @@ class Orders(Group):
         """Wait until an order of unknown outcome is settled, and return what became of it.
 
         A late answer on its own connection or a report from any site settles it; it is never sent again. That no
-        site knows it proves nothing: then, or when the time is over (10 s by default), it is still Unknown, with all
-        that was seen in `evidence`, and stays in `unresolved`.
-        Raises InvalidRequest: if it is no such order of this client. UsageError: if the client is not open.
+        site knows it proves nothing: then, or when the time is over (10 s by default), it is still Unknown, with
+        all that was seen in `evidence`, and stays in `unresolved`. Raises InvalidRequest: if it is no such order
+        of this client. UsageError: if the client is not open.
         """
         ledger, dispatcher = self._core.ledger, self._core.dispatcher
         if client_order_id not in ledger.unresolved and client_order_id not in ledger.settled:

@@ -216,6 +216,11 @@ class AiohttpPool(Pool):
         connector = self._session.connector
         return connector.open_connections if isinstance(connector, _Connector) else len(self.running)
 
+    @property
+    def in_flight(self) -> int:
+        """Exchanges under way, those that wait for a slot included."""
+        return len(self.running)
+
     def carry(self, attempt: Attempt) -> None:
         """Carry the attempt in a task; aiohttp itself connects, before the mark."""
         if self._session.closed:

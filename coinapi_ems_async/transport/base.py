@@ -379,6 +379,11 @@ class Pool(ABC):
     def connections(self) -> int:
         """Connections open now."""
 
+    @property
+    @abstractmethod
+    def in_flight(self) -> int:
+        """Exchanges under way."""
+
     @abstractmethod
     def keep_warm(self, connections: int) -> None:
         """Keep so many connections ready from now on; a pool that cannot does nothing."""

@@ -79,6 +79,11 @@ class SitePool(Pool):
         return len(self._connections)
 
     @property
+    def in_flight(self) -> int:
+        """Exchanges under way."""
+        return self._taken
+
+    @property
     def _waiting(self) -> int:
         return len(self._orders) + len(self._reads)
 
