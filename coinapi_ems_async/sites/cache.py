@@ -214,19 +214,26 @@ def _read_own(path: Path) -> bytes:
         raise _Unusable("it is a symbolic link")
     # It may have become one meanwhile; and opening a FIFO would wait for a writer.
     flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
-    with open(os.open(path, flags), "rb") as file:
-        status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            raise _Unusable("it is no regular file")
-        if hasattr(os, "geteuid"):
-            if status.st_uid != os.geteuid():
-                raise _Unusable("it belongs to another user")
-            if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-                raise _Unusable("others than its owner may write it")
-        data = file.read(_MOST_BYTES + 1)
+    handle = os.open(path, flags)
+    try:
+        _check_own(os.fstat(handle))
+        with open(handle, "rb", closefd=False) as file:
+            data = file.read(_MOST_BYTES + 1)
+    finally:
+        os.close(handle)
     if len(data) > _MOST_BYTES:
         raise _Unusable("it is too large")
     return data
+
+
+def _check_own(status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise _Unusable("it is no regular file")
+    if hasattr(os, "geteuid"):  # elsewhere than on Windows
+        if status.st_uid != os.geteuid():
+            raise _Unusable("it belongs to another user")
+        if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            raise _Unusable("others than its owner may write it")
 
 
 def _decode(data: bytes) -> _File:

@@ -184,7 +184,7 @@ CASES: dict[str, tuple[Callable[[TableCache], object], str]] = {
     "a link": (_link, "symbolic link"),
     "a link to nothing": (_link_to_nothing, "symbolic link"),
     "a pipe": (_pipe, "no regular file"),
-    "a directory": (_directory, "directory"),
+    "a directory": (_directory, "no regular file"),
     "others may write": (lambda kept: kept.path.chmod(0o602), "others than its owner"),
     "the group may write": (lambda kept: kept.path.chmod(0o620), "others than its owner"),
 }
