@@ -57,8 +57,7 @@ class Refresher:
         self._asked = asyncio.Event()
         self._last = -inf
         self._told_until = -inf
-        self.failures = 0
-        """Readings in a row that failed."""
+        self._failures = 0
 
     def ask(self, reason: str) -> None:
         """Have the table read again: at once, or as soon as the last reading is `refresh_gap` seconds ago.
@@ -100,9 +99,9 @@ class Refresher:
         except EMSError as error:
             level = logging.INFO if isinstance(error, TransportError) else logging.WARNING
             log.log(level, "the site table stays as it is: %s", error)
-            self.failures += 1
+            self._failures += 1
             return self._backoff()
-        self.failures = 0
+        self._failures = 0
         return self._interval()
 
     async def _rest(self, seconds: float) -> None:
@@ -118,5 +117,5 @@ class Refresher:
 
     def _backoff(self) -> float:
         most = min(_MOST_BACKOFF, self._settings.refresh_interval)
-        doubled = self._settings.refresh_retry * 2.0 ** min(self.failures - 1, _MOST_DOUBLINGS)
+        doubled = self._settings.refresh_retry * 2.0 ** min(self._failures - 1, _MOST_DOUBLINGS)
         return min(doubled, most) * self._random.uniform(0.9, 1.0)
