@@ -6,7 +6,6 @@ import ssl
 import warnings
 from collections.abc import Callable, Mapping
 from threading import get_ident
-from time import monotonic
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -45,15 +44,20 @@ _T = TypeVar("_T")
 
 
 class ClientHealth(msgspec.Struct, frozen=True, kw_only=True):
-    """State of a client: `table_age` is seconds since the site table was read, None if it never was.
+    """State of a client.
 
-    crashes: background loops that crashed, with how often. unresolved: orders of unknown outcome.
+    table_age: seconds since the site table was read, None if it never was. table_kept: whether it is still that
+    of an earlier run. table_error: why the last reading failed, None if it did not. table_refused: whether that
+    was because the key was refused (401, 403). crashes: background loops that crashed, with how often.
+    unresolved: orders of unknown outcome.
     """
 
     is_open: bool
     sites: list[SiteView]
     table_age: float | None = None
+    table_kept: bool = False
     table_error: str | None = None
+    table_refused: bool = False
     crashes: Mapping[str, int] = {}
     unresolved: int = 0
 
@@ -225,6 +229,7 @@ class EMSClient:
     async def open(self) -> None:
         """Find the sites and wait for their first estimates, at most 3 s.
 
+        With a site table kept from an earlier run (`Settings.cache_dir`) the management API is not waited for.
         Raises NoSites: if there is no site table, or no client certificate to be had where one is wanted.
         AuthenticationFailed: if the management API says 401 or 403. ConfigurationError: if the certificate
         cannot be used, or the bearer supplier fails. UsageError: if the client is open or closed already.
@@ -343,12 +348,13 @@ class EMSClient:
         if session is None:
             return ClientHealth(is_open=False, sites=[], unresolved=len(self.ledger.unresolved))
         discovery = session.discovery
-        loaded = discovery.loaded_at if discovery else None
         return ClientHealth(
             is_open=self._is_open,
             sites=session.roster.views(),
-            table_age=monotonic() - loaded if loaded is not None else None,
+            table_age=discovery.age if discovery else None,
+            table_kept=discovery.is_kept if discovery else False,
             table_error=discovery.last_error if discovery else None,
+            table_refused=discovery.is_refused if discovery else False,
             crashes=dict(session.supervisor.crashes),
             unresolved=len(self.ledger.unresolved),
         )
@@ -360,9 +366,9 @@ class EMSClient:
         UsageError: as `dispatcher`, or if there is no management API.
         """
         session = self._ready()
-        if session.discovery is None:
+        if session.refresher is None:
             raise UsageError("this client reads no site table")
-        await session.monitor.apply(await session.discovery.load())
+        await session.refresher.now()
 
 
 def _checked(kind: type[_T], given: _T | None, default: Callable[[], _T]) -> _T:

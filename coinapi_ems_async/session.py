@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import ssl
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,9 +17,11 @@ from .ledger import OrderLedger
 from .management import Management
 from .observer import Observer
 from .operations import Request
+from .sites.cache import Kept, TableCache, cache_of
 from .sites.directory import Directory, Site, single
 from .sites.discovery import Discovery, no_table
 from .sites.monitor import Monitor
+from .sites.refresh import Refresher
 from .sites.roster import Roster
 from .supervisor import Supervisor
 from .transport.base import Pool
@@ -32,6 +35,7 @@ __all__ = ["Session"]
 log: Final = logging.getLogger("coinapi_ems_async.client")
 
 _PROBE_CONNECTIONS: Final = 1
+_DISK_WAIT: Final = 2.0
 SELF_HOSTED: Final = "self-hosted"
 
 
@@ -46,6 +50,8 @@ class Session:
         self._site_credentials = config.auth.site(config.key)
         self.management: Management | None = None
         self.discovery: Discovery | None = None
+        self.refresher: Refresher | None = None
+        self._cache: TableCache | None = None
         self.supervisor = Supervisor()
         self.roster = Roster(self._make_pool, cost=config.cost)
         self.monitor = Monitor(self.roster, config.settings, self.supervisor)
@@ -54,23 +60,25 @@ class Session:
     async def open(self) -> None:
         """Find the sites and wait for their first estimates.
 
+        With a site table kept from an earlier run the management API is not waited for: it is read behind.
         Raises NoSites: if there is no site table, or no certificate to be had. AuthenticationFailed: if the
         management API says 401 or 403. ConfigurationError: if the certificate cannot be used. Never because
         sites are down; and without sites never because of the management API either.
         """
+        estimates: Mapping[str, float] = {}
         if (url := self._config.management_url) is not None:
             await self._manage(url)
             if not self._config.with_sites:
                 return
-            directory = await self._discover(url)
+            directory, estimates = await self._discover(url)
         else:
             directory = await self._one_site(self._config.site_url or "")
         await self.monitor.apply(directory)
+        self.roster.seed(estimates)
+        self._refresh_behind()
         await self.monitor.until_ready()
         self.monitor.keep_warm()
         await self.roster.until_warm(self._config.settings.open_after_first)
-        if self.discovery is not None:
-            self.monitor.refresh(self.discovery.load)
 
     async def _manage(self, url: str) -> None:
         from .transport.aiohttp import AiohttpPool
@@ -88,14 +96,61 @@ class Session:
         )
         self.management = Management(pool, config.auth, config.settings, self._observer)
 
-    async def _discover(self, url: str) -> Directory:
-        self.discovery = Discovery(self._call, url, self._config.settings)
+    async def _discover(self, url: str) -> tuple[Directory, Mapping[str, float]]:
+        """Return the sites, and the estimates of an earlier run."""
+        config = self._config
+        self.discovery = discovery = Discovery(self._call, url, config.settings)
+        self.refresher = Refresher(discovery.load, self._take, config.settings)
         if (certificate := await self._certificate()) is not None:
             self._site_tls = await self._context("https:", certificate)
-        directory = await self.discovery.load_first()
+        kept = await self._kept(url)
+        directory = discovery.restore(kept.table) if kept is not None else None
+        if directory is None:
+            kept, directory = None, await discovery.load_first()
         if self._site_tls is None and any(site.url.startswith("https:") for site in directory.sites.values()):
             self._site_tls = await self._context("https:", None)
-        return directory
+        return directory, kept.estimates if kept is not None else {}
+
+    async def _kept(self, url: str) -> Kept | None:
+        """Return the table of an earlier run; a disk that hangs does not hold up opening for long."""
+
+        def find() -> tuple[TableCache | None, Kept | None]:
+            cache = cache_of(url, self._config.key, self._config.settings)
+            return cache, cache.read() if cache is not None else None
+
+        try:
+            async with asyncio.timeout(_DISK_WAIT):
+                self._cache, kept = await asyncio.to_thread(find)
+        except TimeoutError:
+            log.warning("the kept site table could not be read within %.0f s", _DISK_WAIT)
+            return None
+        return kept
+
+    def _refresh_behind(self) -> None:
+        if self.refresher is None or self.discovery is None:
+            return
+        run, is_kept = self.refresher.run, self.discovery.is_kept
+        self.supervisor.start("discovery", lambda: run(at_once=is_kept))
+        if not is_kept:
+            self.supervisor.start("keeping the site table", self._keep)
+
+    async def _take(self, directory: Directory) -> None:
+        """Take over a site table that was just read."""
+        await self.monitor.apply(directory)
+        await self._keep()
+
+    async def _keep(self) -> None:
+        """Keep the site table and the estimates for the next start; a disk that hangs is not waited for long."""
+        table = self.discovery.table if self.discovery is not None else None
+        if self._cache is None or table is None:
+            return
+        found = {url: entry.estimator.estimate for url, entry in self.roster.entries.items()}
+        estimates = {url: seconds for url, seconds in found.items() if seconds is not None}
+        try:
+            async with asyncio.timeout(_DISK_WAIT):
+                await asyncio.to_thread(self._cache.write, table, estimates)
+        except TimeoutError:
+            log.warning("the site table could not be kept within %.0f s", _DISK_WAIT)
 
     async def _one_site(self, url: str) -> Directory:
         certificate = await self._certificate()
@@ -181,6 +236,9 @@ class Session:
             if self.management is not None:
                 last.push_async_callback(self.management.aclose)
             last.push_async_callback(self.roster.aclose)
+            last.push_async_callback(self._keep)
+            if self.discovery is not None:
+                last.push_async_callback(self.discovery.aclose)
             last.push_async_callback(self.supervisor.stop)
             await self.dispatcher.aclose()
 

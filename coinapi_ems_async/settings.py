@@ -1,8 +1,11 @@
 """Every number and switch of the client, with its default and the reason for it."""
 
-from typing import Final, Literal
+import os
+import re
+from typing import Any, Final, Literal
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from .errors import ConfigurationError
 
@@ -16,6 +19,11 @@ MANAGEMENT_VARIABLE: Final = "COINAPI_EMS_MANAGEMENT_URL"
 
 GLOBAL_URL: Final = "https://global.ems.coinapi.net"
 """The host that serves every account of a production key (EMS guide, quick start)."""
+
+_DAY: Final = 86_400.0
+_SUFFIX: Final = re.compile(r"\.?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*")
+_NO_NUMBERS: Final = frozenset({"allowed_host_suffixes", "cache_dir"})
+"""Fields with checks of their own."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,8 +103,24 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """How long opening waits for the other sites after the first has an estimate."""
     open_within: float = 3.0
     """How long opening waits for estimates in all."""
+    allowed_host_suffixes: tuple[str, ...] = ()
+    """What the host of every site that discovery names must end in, such as ("coinapi.net",); whole labels count.
+    Others are left out. Empty: any host."""
+
+    # The site table
     refresh_interval: float = 300.0
     """Between readings of the site table, give or take 10 %."""
+    refresh_retry: float = 10.0
+    """From a reading that failed to the next; twice as long after each further failure, 300 s at most."""
+    refresh_gap: float = 10.0
+    """Least time between readings that calls and sites ask for."""
+    cache_dir: str | os.PathLike[str] | UnsetType | None = UNSET
+    """Where the site table is kept for the next start. By default `coinapi-ems-async` in $XDG_CACHE_HOME or
+    ~/.cache, and nowhere for a management API on this machine; None: nowhere."""
+    cache_warn_age: float = _DAY
+    """Age from which a kept table is used with a warning."""
+    cache_max_age: float = 30 * _DAY
+    """Age from which it is not used."""
 
     # Closing
     close_wait: float = 5.0
@@ -107,6 +131,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         for field in msgspec.structs.fields(self):
             value = getattr(self, field.name)
+            if field.name in _NO_NUMBERS:
+                continue
             if isinstance(field.default, bool | str):
                 if not isinstance(value, type(field.default)):
                     kind = type(field.default).__name__
@@ -123,3 +149,20 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             )
         if not self.probe_path.startswith("/") or not self.probe_path.isprintable() or " " in self.probe_path:
             raise ConfigurationError(f"Settings.probe_path must be an absolute path, got {self.probe_path!r}")
+        _check_suffixes(self.allowed_host_suffixes)
+        _check_directory(self.cache_dir)
+
+
+def _check_suffixes(given: Any) -> None:
+    if not isinstance(given, tuple) or not all(isinstance(one, str) and _SUFFIX.fullmatch(one) for one in given):
+        raise ConfigurationError(
+            f'Settings.allowed_host_suffixes must be a tuple of host names, as in ("coinapi.net",), got {given!r}'
+        )
+
+
+def _check_directory(given: Any) -> None:
+    if given is None or given is UNSET:
+        return
+    path = os.fspath(given) if isinstance(given, str | os.PathLike) else None
+    if not isinstance(path, str) or not path or "\0" in path:
+        raise ConfigurationError(f"Settings.cache_dir must be the path of a directory, or None, got {given!r}")

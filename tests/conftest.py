@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -49,6 +50,12 @@ def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> M
     if not wanted:
         wanted = list(LOOPS) if item.get_closest_marker("every_loop") else ["plain"]
     return {name: LOOPS[name] for name in wanted}
+
+
+@pytest.fixture(autouse=True)
+def no_table_of_an_earlier_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Tests that stand in for the production service keep their site tables to themselves."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
 @pytest.fixture

@@ -20,16 +20,21 @@ class Estimator:
 
     def __init__(self) -> None:
         self._samples: deque[float] = deque(maxlen=_WINDOW)
+        self._seed: float | None = None
 
     @property
     def estimate(self) -> float | None:
-        """The estimate, seconds; None before the first sample."""
-        return min(self._samples, default=None)
+        """The estimate, seconds; None before the first sample, unless there is a seed."""
+        return min(self._samples, default=self._seed)
 
     @property
     def samples(self) -> tuple[float, ...]:
         """The samples held, oldest first, seconds."""
         return tuple(self._samples)
+
+    def seed(self, seconds: float) -> None:
+        """Take over the estimate of an earlier run until the first sample."""
+        self._seed = seconds
 
     def add(self, sample: float) -> None:
         """Take in one round trip, seconds."""
@@ -44,5 +49,6 @@ class Estimator:
             self._samples = deque(recent, maxlen=_WINDOW)
 
     def clear(self) -> None:
-        """Forget every sample."""
+        """Forget every sample, and the seed."""
         self._samples.clear()
+        self._seed = None

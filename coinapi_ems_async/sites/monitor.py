@@ -1,15 +1,13 @@
-"""The loops: probing every site, and reading the site table again now and then."""
+"""The loops: probing every site, and keeping connections to the best ones."""
 
 import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import Awaitable, Callable
 from functools import partial
 from time import monotonic
 from typing import Final
 
-from ..errors import EMSError, RateLimited, TransportError
 from ..matrix import Kind
 from ..operations import Operation, Request
 from ..settings import Settings
@@ -26,7 +24,6 @@ log: Final = logging.getLogger("coinapi_ems_async.sites")
 # A kept connection gives the second sample; servers that close each connection never give one that is warm.
 _SAMPLES_TO_START: Final = 3
 _FIRST_TIMEOUT: Final = 1.0
-_RETRY_REFRESH: Final = 10.0
 _WARM_ROUND: Final = 1.0
 
 
@@ -144,25 +141,6 @@ class Monitor:
             self._roster.keep_warm(self._settings.warm_connections)
             await asyncio.sleep(_WARM_ROUND)
 
-    def refresh(self, load: Callable[[], Awaitable[Directory]]) -> None:
-        """Begin to read the site table again now and then; `load` returns the new one or raises EMSError."""
-        self._supervisor.start("discovery", lambda: self._refresh(load))
-
-    async def _refresh(self, load: Callable[[], Awaitable[Directory]]) -> None:
-        wait = self._settings.refresh_interval
-        while True:
-            await asyncio.sleep(wait * self._random.uniform(0.9, 1.1))
-            try:
-                directory = await load()
-            except EMSError as error:
-                level = logging.INFO if isinstance(error, TransportError) else logging.WARNING
-                log.log(level, "the site table stays as it is: %s", error)
-                most = self._settings.refresh_interval
-                wait = min(max(_backoff(wait, most), _told_to_wait(error)), most)
-            else:
-                await self.apply(directory)
-                wait = self._settings.refresh_interval
-
     async def apply(self, directory: Directory) -> None:
         """Take over a new site table: watch what came, forget what went."""
         left_before = set(self._roster.leaving)
@@ -180,14 +158,6 @@ class Monitor:
     async def _leave(self, entry: SiteEntry) -> None:
         await entry.leave(self._settings.drain)
         self._roster.leaving.remove(entry)
-
-
-def _backoff(last: float, most: float) -> float:
-    return min(_RETRY_REFRESH if last >= most else 2 * last, most)
-
-
-def _told_to_wait(error: EMSError) -> float:
-    return (error.retry_after or 0.0) if isinstance(error, RateLimited) else 0.0
 
 
 def _reason(attempt: Attempt, settled: bool) -> str:

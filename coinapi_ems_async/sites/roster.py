@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
 from ..matrix import Row
@@ -105,6 +105,12 @@ class Roster:
             self.entries[site.url].site = site
         self.leaving += [self.entries.pop(site.url) for site in changes.removed]
         return changes
+
+    def seed(self, estimates: Mapping[str, float]) -> None:
+        """Take over estimates of an earlier run, seconds by URL, until the first samples."""
+        self._rankings.clear()
+        for url in estimates.keys() & self.entries.keys():
+            self.entries[url].estimator.seed(estimates[url])
 
     def ranked(
         self,

@@ -2,12 +2,13 @@
 
 import ipaddress
 import re
+from collections.abc import Collection
 from typing import Final
 from urllib.parse import urlsplit
 
 from ..errors import ConfigurationError
 
-__all__ = ["check_base_url", "is_loopback", "may_name", "normalise"]
+__all__ = ["check_base_url", "ends_in", "is_loopback", "may_name", "normalise"]
 
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 _HOST: Final = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*\.?|[0-9a-f:.]*:[0-9a-f:.]*")
@@ -97,3 +98,13 @@ def may_name(management_url: str, site_url: str, *, allow_plain: bool) -> bool:
     if is_loopback(management_url):
         return is_loopback(site_url)
     return allow_plain or urlsplit(management_url).hostname == urlsplit(site_url).hostname
+
+
+def ends_in(url: str, suffixes: Collection[str]) -> bool:
+    """Whether the host of a normalised URL is one of the suffixes or a name below one; True without suffixes."""
+    host = urlsplit(url).hostname or ""
+    for suffix in suffixes:
+        name = suffix.lower().lstrip(".")
+        if host == name or (host.endswith(f".{name}") and _address(url) is None):
+            return True
+    return not suffixes

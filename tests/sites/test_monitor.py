@@ -225,7 +225,8 @@ async def test_a_site_that_leaves_the_table_finishes_what_it_has_begun() -> None
         placing = asyncio.create_task(ems.orders.place(order))
         await until(lambda: any(one.operation == "order_new" for one in sim.requests))
         left = [row for row in _endpoints(sim) if row["location_id"] == WEST]
-        sim.inject(Injection(operation="endpoints", status=200, body=left))
+        sim.inject(Injection(operation="endpoints", status=200, body=left, times=2))
+        await ems.refresh()
         await ems.refresh()
         assert [site.id for site in ems.sites] == [WEST]
         assert (await placing).client_order_id == order.client_order_id
@@ -235,7 +236,8 @@ async def test_a_site_may_come_and_go_and_come_again() -> None:
     async with Simulator(sites={EAST: 0.0, WEST: 0.0}, pace=INSTANT) as sim, client(sim) as ems:
         for _ in range(3):
             left = [row for row in _endpoints(sim) if row["location_id"] == WEST]
-            sim.inject(Injection(operation="endpoints", status=200, body=left))
+            sim.inject(Injection(operation="endpoints", status=200, body=left, times=2))
+            await ems.refresh()
             await ems.refresh()
             assert [site.id for site in ems.sites] == [WEST]
             await ems.refresh()
