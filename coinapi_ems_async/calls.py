@@ -56,6 +56,12 @@ class Try:
             self._record = self.attempt.record(None if self.reading is not None else self.message)
         return self._record
 
+    def may_have_executed(self, kind: Kind) -> bool:
+        """Whether nothing is proved of a change: the table says so, or it was committed and nobody answered."""
+        if MATRIX[self.row].for_kind(kind) in (Move.UNKNOWN, Move.RECHECK):
+            return True
+        return self.reading is None and self.attempt.committed is not None and self.row not in UNPROCESSED
+
 
 class Call:
     """One call of the user's; times on the monotonic clock, `not_after` wall-clock, all in seconds."""
@@ -122,7 +128,7 @@ def outcome_of(call: Call, *, no_site: Callable[[], str] = str, closing: bool = 
     if last is not None and last.row is Row.SUCCESS and len(call.tries) == 1:
         return settled_as(call, last)
     for one in call.tries:
-        if MATRIX[one.row].for_kind(call.kind) in (Move.UNKNOWN, Move.RECHECK):
+        if one.may_have_executed(call.kind):
             return _unknown(call, one)
     answered = [one for one in call.tries if one.reading is not None]
     if answered:

@@ -48,6 +48,8 @@ _ENDED: Final[Mapping[type[Outcome], str]] = {
 _FIRST_PAUSE: Final = 0.05
 _MOST_PAUSE: Final = 2.0
 _DEFAULT_RETRY_AFTER: Final = 1.0
+_MOST_NAMED: Final = 10
+"""Orders named in one line of the log."""
 
 
 class Dispatcher:
@@ -380,8 +382,9 @@ class Dispatcher:
         if self._unanswered:
             log.warning("closing with %d changes sent and not answered", self._unanswered)
         await self._reconciler.aclose()
-        if self._ledger.unresolved:
-            log.warning("closing with orders unresolved: %s", ", ".join(self._ledger.unresolved))
+        if left := list(self._ledger.unresolved):
+            more = f" and {len(left) - _MOST_NAMED} more" if len(left) > _MOST_NAMED else ""
+            log.warning("closing with orders unresolved: %s%s", ", ".join(left[:_MOST_NAMED]), more)
         self._orphans.close()
         self._watch.close()
 

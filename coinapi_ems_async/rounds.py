@@ -163,15 +163,15 @@ class Rounds:
 
     def _ended(self, one: Round, attempt: Attempt) -> Try | None:
         """Take in that an attempt is over; returns it if that decides the round."""
+        if _is_overtaken(attempt):
+            self._drop(one, (attempt,))
+            return None
         call, entry = one.call, one.racing.pop(attempt)
-        overtaken = _is_overtaken(attempt)
         end = self.over(call, entry, attempt)
         if not one.racing or _decides(call, end):
             self._drop(one, list(one.racing))
             return end
         call.tries.append(end)
-        if overtaken:
-            return None
         call.tried.add(entry.site.url)
         self._roster.note(entry, end.row, end.message)
         if attempt.committed is None and MATRIX[end.row].for_kind(call.kind) in _GOES_ON:
@@ -180,10 +180,16 @@ class Rounds:
 
     def _drop(self, one: Round, losers: Iterable[Attempt]) -> None:
         """Stop attempts that another has made needless; they stay on the record."""
+        call = one.call
         for attempt in losers:
-            end = Try(one.racing.pop(attempt), attempt, Row.ABANDONED, _OVERTAKEN)
-            one.call.tries.append(end)
-            if one.call.kind is Kind.READ:
+            entry = one.racing.pop(attempt)
+            if attempt.committed is not None and call.kind is not Kind.READ:
+                # Rivals share one mark, so there is no second; if there were, it would be as good as executed.
+                call.tries.append(self.over(call, entry, attempt))
+                continue
+            end = Try(entry, attempt, Row.ABANDONED, _OVERTAKEN)
+            call.tries.append(end)
+            if call.kind is Kind.READ:
                 self._gave_up(end)
             attempt.abort()
 
