@@ -76,7 +76,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     probe_path: str = "/"
     """What a probe reads, without the key; any complete status below 500 means alive."""
     probe_interval: float = 0.5
-    """Between probes of a site that is the first choice for an exchange in use."""
+    """Between probes of the two best sites of every account in use: the first choice, and its successor."""
     probe_interval_others: float = 1.0
     """Between probes of the other candidates."""
     probe_interval_slow: float = 5.0
@@ -91,9 +91,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     loop_stall: float = 0.02
     """An event loop that stood still for longer makes sites look slow: what was timed meanwhile does not count."""
     sample_window: int = 8
-    """The estimate of a round trip is the least of so many samples."""
+    """The estimate of a round trip is the least of so many samples,"""
+    sample_time: float = 8.0
+    """and of all within so long: with more probes a second the noise of a minimum must not grow."""
     change_samples: int = 3
-    """So many samples in a row, all clearly above the estimate, are a new path: only they are kept."""
+    """So many samples in a row, all clearly above the estimate, are a new path: only they are kept,"""
+    change_time: float = 1.75
+    """if so much time lies between the first and the last: three probes a second apart, five of half a second."""
     change_least: float = 0.005
     """Clearly above: by this,"""
     change_share: float = 0.25

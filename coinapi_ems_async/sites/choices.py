@@ -1,7 +1,7 @@
 """The choice for every exchange account in use: kept ready, so that an order only looks it up."""
 
 import logging
-from collections.abc import Collection, Hashable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 from math import inf
 from typing import Final
 
@@ -17,6 +17,7 @@ log: Final = logging.getLogger("coinapi_ems_async.sites")
 _MOST: Final = 1_000
 """Accounts kept ready; who asks for more than the service has asks for names that do not exist."""
 
+_BEST: Final = 2
 _Seen = dict[Hashable, tuple[Held, list[SiteEntry]]]
 
 
@@ -51,11 +52,11 @@ class Choices:
         self._accounts: dict[tuple[str | None, bool], _Account] = {}
         self.ready: dict[str | None, list[SiteEntry]] = {}
         self.ready_for_orders = {} if settings.prefer_home_for_orders else self.ready
-        self.firsts: frozenset[SiteEntry] = frozenset()
-        """The first choices of all accounts."""
+        self.best: frozenset[SiteEntry] = frozenset()
+        """The two best sites of every account in use: the first choice and its successor."""
         self.due = inf
         """When the next round of any account is due, monotonic."""
-        self._returned: str | None = None
+        self._turn = 0
 
     def begin(
         self,
@@ -76,8 +77,8 @@ class Choices:
             self.ready.clear()
             self.ready_for_orders.clear()
         self._accounts[exchange_id, account.for_order] = account
-        self._returned = None
-        self._look(account, now, {}, ())
+        down = tuple(entry for entry in account.capable if entry.health.flags.down(now))
+        self._look(account, now, {}, down, None)
         self._sum_up()
         return account.ranking
 
@@ -94,25 +95,44 @@ class Choices:
         account.capable = tuple(entries[site.url] for site in directory.capable(account.exchange_id))
         account.home = directory.home(account.exchange_id) if account.exchange_id else None
 
-    def evaluate(self, now: float, entries: Collection[SiteEntry], *, returned: SiteEntry | None = None) -> bool:
-        """Look at every account again; returns whether any first choice changed.
+    def evaluate(self, now: float, entries: Collection[SiteEntry], *, returned: SiteEntry | None = None) -> None:
+        """Look at every account again.
 
         returned: a site that has just become healthy after it was new or ejected.
         """
-        self._returned = None if returned is None else returned.site.url
-        seen: _Seen = {}
+        for _ in self.looks(now, entries, returned=returned):
+            pass
+
+    def looks(
+        self, now: float, entries: Collection[SiteEntry], *, returned: SiteEntry | None = None
+    ) -> Iterator[None]:
+        """Look at every account again, one a turn, for whoever wants to do something else in between."""
+        self._turn += 1
+        turn, seen = self._turn, _Seen()
         down = tuple(entry for entry in entries if entry.health.flags.down(now))
-        changed = False
-        for account in self._accounts.values():
-            changed = self._look(account, now, seen, down) or changed
+        url = None if returned is None else returned.site.url
+        for key, account in list(self._accounts.items()):
+            if self._accounts.get(key) is account:
+                self._look(account, now, seen, down, url)
+                yield
+                if turn != self._turn:
+                    return  # in between everything was looked at anew
         self._sum_up()
-        return changed
 
     def _sum_up(self) -> None:
-        self.firsts = frozenset(account.ranking[0] for account in self._accounts.values())
-        self.due = min((one.held.due(self._settings) for one in self._accounts.values()), default=inf)
+        accounts = self._accounts.values()
+        self.due = min((one.held.due(self._settings) for one in accounts), default=inf)
+        is_any = all(one.exchange_id is None for one in accounts)
+        self.best = frozenset(() if is_any else [entry for one in accounts for entry in one.ranking[:_BEST]])
 
-    def _look(self, account: _Account, now: float, seen: _Seen, down: Sequence[SiteEntry]) -> bool:
+    def _look(
+        self,
+        account: _Account,
+        now: float,
+        seen: _Seen,
+        down: Sequence[SiteEntry],
+        returned: str | None,
+    ) -> None:
         """Rank one account's sites, or take what was found for another one that is like it."""
         name = account.exchange_id
         key: Hashable = (
@@ -127,15 +147,13 @@ class Choices:
         )
         found = seen.get(key)
         if found is None:
-            found = seen[key] = self._ranked(account, now)
+            found = seen[key] = self._ranked(account, now, returned)
         before, (account.held, account.ranking) = account.held.url, found
         (self.ready_for_orders if account.for_order else self.ready)[name] = account.ranking
-        if before == account.held.url:
-            return False
-        self._tell(account, before, account.ranking[0])
-        return True
+        if before != account.held.url:
+            self._tell(account, before, account.ranking[0])
 
-    def _ranked(self, account: _Account, now: float) -> tuple[Held, list[SiteEntry]]:
+    def _ranked(self, account: _Account, now: float, returned: str | None) -> tuple[Held, list[SiteEntry]]:
         by_url = {entry.site.url: entry for entry in account.capable}
         placed = place(
             [entry.candidate(account.exchange_id, account.home, now) for entry in account.capable],
@@ -146,7 +164,7 @@ class Choices:
         if account.exchange_id is None:  # whoever is nearest now: nothing is gained by staying
             held = Held(urls[0])
         else:
-            held = hold(account.held, placed, now, self._settings, returned=self._returned)
+            held = hold(account.held, placed, now, self._settings, returned=returned)
             urls.sort(key=lambda url: url != held.url)
         return held, [by_url[url] for url in urls]
 
@@ -162,12 +180,6 @@ class Choices:
         """Return the accounts in use that go there first."""
         names = {one.exchange_id for one in self._accounts.values() if one.ranking[0] is entry}
         return tuple(sorted(name for name in names if name is not None))
-
-    def tops(self, count: int) -> set[SiteEntry]:
-        """Return the best sites of every account in use, so many of each; empty before the first is."""
-        if not any(name is not None for name, _ in self._accounts):
-            return set()
-        return {entry for account in self._accounts.values() for entry in account.ranking[:count]}
 
     def lost(self) -> list[str]:
         """Return the accounts in use all of whose sites are ejected."""

@@ -1,41 +1,28 @@
 """How far a site is: the estimate of its round trip from the samples of its probes. Pure: time comes in."""
 
 from collections import deque
-from collections.abc import Sequence
 from statistics import median
 from typing import Final
 
 from ..settings import Settings
 
-__all__ = ["Estimator", "is_change"]
+__all__ = ["Estimator"]
 
 _DEFAULTS: Final = Settings()
 
 
-def is_change(held: Sequence[float], recent: Sequence[float], settings: Settings = _DEFAULTS) -> bool:
-    """Whether the path has become slower: `recent` samples all exceed the least of those held by more than noise.
-
-    held: the samples before the newest one, `recent` included but for that.
-    """
-    floor = min(held)
-    spread = median(held) - floor
-    margin = max(settings.change_least, settings.change_share * floor, settings.change_spread * spread)
-    return min(recent) - floor > margin
-
-
 class Estimator:
-    """Least of the last 8 samples, seconds, with a reset where the path has changed for the worse.
+    """Least of the samples of the last 8 s, and of the last 8 at least, reset where the path has become slower.
 
     A path between regions is a floor plus one-sided jitter, so the minimum follows the floor while means and
-    medians follow the jitter. A plain minimum would need the whole window to see a slowdown: if the last 3
-    samples all exceed the estimate by more than max(5 ms, 25 %, 3 * spread), only they are kept. While a probe is
-    in flight for clearly longer than the estimate, its age is the estimate: that much is known already.
+    medians follow the jitter. A plain minimum would need the whole window to see a slowdown: if the last samples,
+    3 or more over 2 s, all exceed the estimate by more than max(5 ms, 25 %, 3 * spread), only they are kept. While
+    a probe is in flight for clearly longer than the estimate, its age is the estimate: so much is known already.
     """
 
     def __init__(self, settings: Settings = _DEFAULTS) -> None:
         self._settings = settings
-        self._samples: deque[float] = deque(maxlen=settings.sample_window)
-        self._seed: float | None = None
+        self._samples: deque[tuple[float, float]] = deque()
         self._sent: float | None = None
         self._estimate: float | None = None
 
@@ -50,7 +37,7 @@ class Estimator:
     @property
     def samples(self) -> tuple[float, ...]:
         """The samples held, oldest first, seconds."""
-        return tuple(self._samples)
+        return tuple(seconds for _, seconds in self._samples)
 
     @property
     def doubt_after(self) -> float | None:
@@ -76,21 +63,44 @@ class Estimator:
 
     def seed(self, seconds: float) -> None:
         """Take over an estimate from elsewhere until the first sample."""
-        self._seed = seconds
-        self._estimate = min(self._samples, default=seconds)
+        if not self._samples:
+            self._estimate = seconds
 
-    def add(self, sample: float) -> bool:
-        """Take in one round trip, seconds; returns whether the estimate changed."""
-        before = self._estimate
-        held = tuple(self._samples)
-        self._samples.append(sample)
-        recent = tuple(self._samples)[-self._settings.change_samples :]
-        if len(recent) == self._settings.change_samples and is_change(held, recent, self._settings):
-            self._samples = deque(recent, maxlen=self._settings.sample_window)
-        self._estimate = min(self._samples)
+    def add(self, sample: float, now: float | None = None) -> bool:
+        """Take in one round trip, seconds; returns whether the estimate changed.
+
+        now: when it ended; a second after the one before by default.
+        """
+        before, held = self._estimate, [seconds for _, seconds in self._samples]
+        when = now if now is not None else self._samples[-1][0] + 1.0 if held else 0.0
+        self._samples.append((when, sample))
+        if held and (changed := self._change(held, when)):
+            self._samples = deque(changed)
+        self._drop_old(when)
+        self._estimate = min(seconds for _, seconds in self._samples)
         return self._estimate != before
+
+    def _drop_old(self, now: float) -> None:
+        settings = self._settings
+        while len(self._samples) > settings.sample_window and now - self._samples[0][0] >= settings.sample_time:
+            self._samples.popleft()
+
+    def _change(self, held: list[float], now: float) -> list[tuple[float, float]]:
+        """The newest samples if they are those of a slower path; `held` are the samples before the newest."""
+        settings = self._settings
+        floor = min(held)
+        spread = median(held) - floor
+        margin = max(settings.change_least, settings.change_share * floor, settings.change_spread * spread)
+        above: list[tuple[float, float]] = []
+        for when, seconds in reversed(self._samples):
+            if seconds - floor <= margin:
+                break
+            above.append((when, seconds))
+            if len(above) >= settings.change_samples and now - when >= settings.change_time:
+                return above[::-1]
+        return []
 
     def clear(self) -> None:
         """Forget every sample, and the seed."""
         self._samples.clear()
-        self._seed = self._estimate = None
+        self._estimate = None

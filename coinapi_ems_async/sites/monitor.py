@@ -95,8 +95,8 @@ class Monitor:
     def _interval(self, entry: SiteEntry) -> float:
         estimates = (other.estimator.estimate for other in self._roster.entries.values())
         best = min((one for one in estimates if one is not None), default=None)
-        is_first = self._roster.is_first(entry)
-        return interval(entry.estimator.estimate, best, is_first=is_first, settings=self._settings)
+        is_best = self._roster.is_among_the_best(entry)
+        return interval(entry.estimator.estimate, best, is_best=is_best, settings=self._settings)
 
     async def probe(self, entry: SiteEntry) -> bool | None:
         """Make one probe; returns whether the site is alive, None if the event loop stood still meanwhile.
@@ -198,7 +198,7 @@ class Monitor:
         roster = self._roster
         while True:
             roster.unsettled.clear()
-            due = roster.evaluate()
+            due = await roster.evaluate_gently()
             roster.keep_warm(self._settings.warm_connections)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(max(0.0, min(due - monotonic(), _ROUND))):

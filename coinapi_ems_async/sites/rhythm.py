@@ -19,9 +19,9 @@ def timeout(estimate: float | None, settings: Settings) -> float:
     return min(max(_TRIPS * estimate + 0.05, settings.probe_timeout_least), settings.probe_timeout)
 
 
-def interval(mine: float | None, best: float | None, *, is_first: bool, settings: Settings) -> float:
-    """Return the seconds from one probe to the next; is_first: it is an exchange's first choice."""
-    if is_first:
+def interval(mine: float | None, best: float | None, *, is_best: bool, settings: Settings) -> float:
+    """Return the seconds from one probe to the next; is_best: it is one of an exchange's two best sites."""
+    if is_best:
         return settings.probe_interval
     is_slow = mine is not None and best is not None and mine > _SLOW_TIMES * best and mine > best + _SLOW_BY
     return settings.probe_interval_slow if is_slow else settings.probe_interval_others

@@ -24,7 +24,7 @@ __all__ = ["PoolFactory", "Roster", "SiteEntry"]
 log: Final = logging.getLogger("coinapi_ems_async.sites")
 
 _WARM_SITES: Final = 2
-"""Of each account: the one in use and the one to go to when that is lost."""
+_LOOKS_AT_ONCE: Final = 10
 _LOOK_BACK: Final = 1.0
 """A call's timer says nothing of its site if the loop stood still so shortly before it rang."""
 _PROBED_AT_ONCE: Final = frozenset({Effect.PROBE, Effect.DOUBT, Effect.REFUSED, Effect.MALFORMED})
@@ -61,6 +61,8 @@ class Roster:
         self.on_stale: Callable[[str], None] = _nothing
         self._choices = Choices(self._settings, cost)
         self._seeds: dict[str, float] = {}
+        self._capable: set[frozenset[str]] = set()
+        """Each set of sites, by URL, that serves an account."""
 
     # The table
 
@@ -81,6 +83,8 @@ class Roster:
             entry = self.entries.pop(site.url)
             entry.health.removed(self._clock())
             self.leaving.append(entry)
+        served = {name for site in directory.sites.values() for name in site.exchanges}
+        self._capable = {frozenset(site.url for site in directory.capable(name)) for name in (None, *served)}
         self._choices.take_over(directory, self.entries)
         self.evaluate()
         return changes
@@ -118,7 +122,9 @@ class Roster:
         if entries is None:
             entries = self._begin(exchange_id, for_order)
         if preferred is not None:
-            entries = sorted(entries, key=lambda entry: entry.site.url != preferred or entry.is_lost)
+            mine = self.entries.get(preferred)
+            if mine in entries and not mine.is_lost:
+                entries = [mine, *(entry for entry in entries if entry is not mine)]
         if tried:
             return [entry for entry in entries if entry.site.url not in tried] or entries
         return entries
@@ -141,9 +147,16 @@ class Roster:
         self._choices.evaluate(self._clock(), self.entries.values())
         return self._choices.due
 
-    def is_first(self, entry: SiteEntry) -> bool:
-        """Whether it is the first choice of an account in use; of all sites, if no account is."""
-        return entry in (self._choices.firsts or self._nearest()[:1])
+    async def evaluate_gently(self) -> float:
+        """Do the same, with room for orders in between: a cost of the user's takes time for each account."""
+        for turn, _ in enumerate(self._choices.looks(self._clock(), self.entries.values())):
+            if turn % _LOOKS_AT_ONCE == _LOOKS_AT_ONCE - 1:
+                await asyncio.sleep(0)
+        return self._choices.due
+
+    def is_among_the_best(self, entry: SiteEntry) -> bool:
+        """Whether it is one of the two best sites of an account in use; of any account, before one is."""
+        return entry in (self._choices.best or self._best_of_all())
 
     def _nearest(self) -> list[SiteEntry]:
         """Every site, best first."""
@@ -155,8 +168,9 @@ class Roster:
 
     def sampled(self, entry: SiteEntry, seconds: float) -> None:
         """Take in a round trip."""
-        entry.history.append((self._clock(), seconds))
-        if entry.estimator.add(seconds):
+        now = self._clock()
+        entry.history.append((now, seconds))
+        if entry.estimator.add(seconds, now):
             self.unsettled.set()
 
     def good(self, entry: SiteEntry) -> None:
@@ -247,19 +261,19 @@ class Roster:
     # Connections
 
     def keep_warm(self, connections: int) -> None:
-        """Keep so many connections open to the two best sites of every account in use, of all before the first."""
-        best = self._choices.tops(_WARM_SITES) or self._tops_of_all()
+        """Keep so many connections open to the two best sites of every account in use, of all before one is."""
+        best = self._choices.best or self._best_of_all()
         for entry in self.entries.values():
             entry.pool.keep_warm(connections if entry in best and not entry.is_lost else 0)
 
-    def _tops_of_all(self) -> set[SiteEntry]:
-        """The two best sites for each set of sites that serve an account, and of all."""
+    def _best_of_all(self) -> frozenset[SiteEntry]:
+        """The two best sites of each set of sites that serves an account, and of all."""
         nearest = self._nearest()
-        served = {name for site in self.directory.sites.values() for name in site.exchanges}
-        capable = {frozenset(site.url for site in self.directory.capable(name)) for name in (None, *served)}
-        return {
-            entry for urls in capable for entry in [one for one in nearest if one.site.url in urls][:_WARM_SITES]
-        }
+        return frozenset(
+            entry
+            for urls in self._capable
+            for entry in [one for one in nearest if one.site.url in urls][:_WARM_SITES]
+        )
 
     async def until_warm(self, within: float) -> None:
         """Wait for the warm connections of all sites, so many seconds at most."""

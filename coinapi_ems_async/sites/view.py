@@ -13,8 +13,8 @@ class SiteView(msgspec.Struct, frozen=True, kw_only=True):
 
     latency: the estimated round trip, seconds. connections: open now. in_flight: requests under way, None if the
     transport does not tell. exchanges: the accounts it serves; chosen_by: those in use that go there first. flags:
-    why it comes after others of the same health; unreachable: the accounts that it could not reach lately. samples:
-    the last round trips of its probes, (monotonic time, seconds) each, oldest first.
+    why it comes after others of the same health; unreachable: the accounts that it could not reach lately.
+    samples: the last round trips of its probes, (monotonic time, seconds) each, oldest first.
     """
 
     id: str
