@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from random import Random
 from time import monotonic
 from typing import Final
@@ -147,9 +147,13 @@ class Roster:
         self._choices.evaluate(self._clock(), self.entries.values())
         return self._choices.due
 
+    def looks(self) -> Iterator[None]:
+        """Look at one choice a turn; ends early if everything has been looked at anew in between."""
+        return self._choices.looks(self._clock(), self.entries.values())
+
     async def evaluate_gently(self) -> float:
         """Do the same, with room for orders in between: a cost of the user's takes time for each account."""
-        for turn, _ in enumerate(self._choices.looks(self._clock(), self.entries.values())):
+        for turn, _ in enumerate(self.looks()):
             if turn % _LOOKS_AT_ONCE == _LOOKS_AT_ONCE - 1:
                 await asyncio.sleep(0)
         return self._choices.due
