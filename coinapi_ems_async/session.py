@@ -53,7 +53,7 @@ class Session:
         self.refresher: Refresher | None = None
         self._cache: TableCache | None = None
         self.supervisor = Supervisor()
-        self.roster = Roster(self._make_pool, cost=config.cost)
+        self.roster = Roster(self._make_pool, cost=config.cost, settings=config.settings)
         self.monitor = Monitor(self.roster, config.settings, self.supervisor)
         self.dispatcher = Dispatcher(self.roster, ledger, config.settings, config.auth, observer)
 
@@ -101,6 +101,7 @@ class Session:
         config = self._config
         self.discovery = discovery = Discovery(self._call, url, config.settings)
         self.refresher = Refresher(discovery.load, self._take, config.settings)
+        self.roster.on_stale = self.refresher.ask
         if (certificate := await self._certificate()) is not None:
             self._site_tls = await self._context("https:", certificate)
         kept = await self._kept(url)

@@ -18,8 +18,8 @@ from coinapi_ems_async.simulator import Injection, Pace, Simulator
 from coinapi_ems_async.sites.cache import Table, TableCache, cache_of
 
 from ..conftest import EAST, WEST, an_order
+from .outage import place, row
 from .test_monitor import until
-from .virtual import place, row
 
 KEY = "SENTINEL-5ca1ab1e-key"
 URL = "https://mgmt.example"

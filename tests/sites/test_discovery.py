@@ -25,7 +25,7 @@ from coinapi_ems_async.sites.discovery import Discovery
 from coinapi_ems_async.sites.urls import ends_in
 
 from ..conftest import EAST, WEST
-from .virtual import FakeService, VirtualTime, place, row
+from .outage import FakeService, VirtualTime, place, row
 
 MANAGEMENT = "https://mgmt.coinapi.example"
 A, B, C = "https://a.example", "https://b.example", "https://c.example"

@@ -12,7 +12,7 @@ from coinapi_ems_async.sites.directory import Directory, single
 from coinapi_ems_async.sites.discovery import Discovery
 from coinapi_ems_async.sites.refresh import Refresher
 
-from .virtual import FakeService, Over, VirtualTime, row
+from .outage import FakeService, Over, VirtualTime, row
 
 DIRECTORY = single("one", "https://one.example")
 
