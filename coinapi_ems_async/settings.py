@@ -1,6 +1,6 @@
 """Every number and switch of the client, with its default and the reason for it."""
 
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 import msgspec
 
@@ -48,6 +48,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Whether a cancel of unknown outcome is sent once more when the order's status shows it still open."""
     good_till_time_text: Literal["GOOD_TILL_TIME_OMS", "GOOD_TILL_TIME_OEML"] = "GOOD_TILL_TIME_OMS"
     """How GOOD_TILL_TIME_OMS is spelt on the wire; the service's own papers have both."""
+    unsupported: Literal["warn", "error", "ignore"] = "warn"
+    """What becomes of an order whose time in force or instructions its exchange lacks by the service's table: it
+    is logged once and sent, refused with InvalidRequest, or just sent. The table is advice."""
 
     # Connections
     pool_size: int = 64
@@ -102,6 +105,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
                 if not isinstance(value, type(field.default)):
                     kind = type(field.default).__name__
                     raise ConfigurationError(f"Settings.{field.name} must be a {kind}, got {value!r}")
+                if (choices := get_args(field.type)) and value not in choices:
+                    raise ConfigurationError(
+                        f"Settings.{field.name} must be one of {', '.join(choices)}, got {value!r}"
+                    )
             elif isinstance(field.default, int) and type(value) is not int:
                 raise ConfigurationError(f"Settings.{field.name} must be a whole number, got {value!r}")
             elif field.name == "warm_connections" and value == 0:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from datetime import datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple, Self
 
 import msgspec
 from msgspec.structs import force_setattr
@@ -14,6 +14,7 @@ from .ids import CHECKED, check_client_order_id, check_id, check_repeated_id, ne
 from .lifecycle import LIVE, OrderStatus
 from .numbers import is_positive, shown, to_decimal
 from .reading import Answer, Number, NumberText, flat, number, open_enum, rows, text
+from .support import lacking
 from .times import aware, parse_time
 
 __all__ = ["CancelAll", "CancelOrder", "ExecutionReport", "Fill", "NewOrder", "StatusChange", "instructions"]
@@ -60,6 +61,44 @@ class NewOrder(msgspec.Struct, frozen=True, kw_only=True):
             expire_time: datetime | None = None,
             exec_inst: Iterable[ExecInst | str] = (),
         ) -> None: ...
+
+    @classmethod
+    def marketable(
+        cls,
+        *,
+        exchange_id: str,
+        side: Side | str,
+        amount_order: Decimal | int | str,
+        worst_price: Decimal | int | str,
+        symbol_id_coinapi: str | None = None,
+        symbol_id_exchange: str | None = None,
+        client_order_id: str | None = None,
+        fill_or_kill: bool = False,
+        force: bool = False,
+    ) -> Self:
+        """Return an order that takes what the book offers up to `worst_price`, and rests never.
+
+        This stands in for a market order, which the service does not have: immediate or cancel, which every
+        exchange offers, or with `fill_or_kill` the whole amount or nothing.
+        force: make a fill-or-kill order for an exchange that lacks it by the service's table (`models.support`).
+        Raises InvalidRequest: as the class does, or if the exchange lacks FILL_OR_KILL and not `force`.
+        """
+        order = cls(
+            exchange_id=exchange_id,
+            client_order_id=new_client_order_id() if client_order_id is None else client_order_id,
+            symbol_id_coinapi=symbol_id_coinapi,
+            symbol_id_exchange=symbol_id_exchange,
+            amount_order=amount_order,
+            price=_positive("worst_price", worst_price),
+            side=side,
+            time_in_force=TimeInForce.FILL_OR_KILL if fill_or_kill else TimeInForce.IMMEDIATE_OR_CANCEL,
+        )
+        if not force and lacking(order.exchange_id, order.time_in_force):
+            raise InvalidRequest(
+                f"{order.exchange_id} does not offer {order.time_in_force}, says the service's table: "
+                "leave out fill_or_kill, or let the exchange decide with force=True"
+            )
+        return order
 
     def __post_init__(self) -> None:
         # Every order passes here: the usual values are told by one look each, all others by the full check.
