@@ -19,7 +19,7 @@ OnReport = Callable[[ExecutionReport], object]
 
 _FIRST_PAUSE: Final = 0.05
 _MOST_PAUSE: Final = 2.0
-_UNSEEN: Final = 10.0
+UNSEEN_FOR: Final = 10.0
 """How long an order may be unknown to every site before waiting for it ends: as long as one that was sent can
 take to show up."""
 
@@ -28,6 +28,7 @@ class Following:
     """Waits for one order.
 
     read: its status, given the seconds that may take. ledger: tells whether the order may still show up.
+    unseen_for: seconds for which it may be unknown to every site.
     """
 
     def __init__(
@@ -36,11 +37,13 @@ class Following:
         read: Callable[[float], Awaitable[ExecutionReport]],
         ledger: OrderLedger,
         on_report: OnReport | None,
+        unseen_for: float = UNSEEN_FOR,
     ) -> None:
         self._name = client_order_id
         self._read = read
         self._ledger = ledger
         self._on_report = on_report
+        self._unseen_for = unseen_for
         self._random = random.Random()  # noqa: S311  # spreads load, protects nothing
         self._pause = _FIRST_PAUSE
         self._last: ExecutionReport | None = None
@@ -84,7 +87,7 @@ class Following:
         outcome = self._ledger.settled.get(self._name)
         if isinstance(outcome, Rejected) and not self._ledger.is_spent(self._name):
             raise error_of(outcome) from error
-        if waited > _UNSEEN and self._name not in self._ledger.unresolved:
+        if waited > self._unseen_for and self._name not in self._ledger.unresolved:
             raise error
 
     async def _rest(self, left: float) -> None:
