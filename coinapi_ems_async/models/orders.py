@@ -80,7 +80,8 @@ class NewOrder(msgspec.Struct, frozen=True, kw_only=True):
 
         This stands in for a market order, which the service does not have: immediate or cancel, which every
         exchange offers, or with `fill_or_kill` the whole amount or nothing.
-        force: make a fill-or-kill order for an exchange that lacks it by the service's table (`models.support`).
+        force: make a fill-or-kill order for an exchange that lacks it by the service's table (`models.support`);
+        what becomes of it when it is placed, `Settings.unsupported` says.
         Raises InvalidRequest: as the class does, or if the exchange lacks FILL_OR_KILL and not `force`.
         """
         order = cls(

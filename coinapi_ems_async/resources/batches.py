@@ -181,5 +181,5 @@ def reports_of(outcomes: Sequence[Outcome]) -> list[ExecutionReport]:
             f"The first, orders[{place}]: {first}",
             outcomes=outcomes,
             errors=errors,
-        )
+        ) from first
     return reports

@@ -283,9 +283,9 @@ class Orders(Group):
         It is read as `status` does, after 50 ms and then ever more slowly, up to 2 s. Failing reads are survived.
         timeout: seconds in all, 30 by default. on_report: called with every report that differs from the one
         before, the last included; what it raises is logged.
-        Raises DeadlineExceeded: if it is not final in time; its `report` is the last one read, its cause the error
-        if the last read failed. OrderNotFound: if no site knows the order for 10 s, which proves nothing; never of
-        one that is unresolved. OrderRejected: if that is what became of one that was unresolved.
+        Raises DeadlineExceeded: if it is not final in time; its `report` is the last one read, its cause what
+        reads failed with since then. OrderNotFound: if no site knows the order for 10 s, which proves nothing;
+        never of one that is unresolved. OrderRejected: if that is what became of one that was unresolved.
         InvalidRequest, UsageError: as `submit` does.
         """
         check_callback("on_report", on_report)

@@ -5,7 +5,7 @@ import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 import anyio
 import pytest
@@ -117,7 +117,20 @@ async def test_place_many_raises_one_error_when_all_have_ended(sim: Simulator, e
     assert all(error.errors[place].outcome is error.outcomes[place] for place in error.errors)
     assert str(error).startswith("6 of 8 orders were not taken (2 rejected, 2 not sent, 2 unknown)")
     assert "orders[1]" in str(error)
+    assert error.__cause__ is error.errors[1]
     assert sim.executions("last") == 1
+
+
+@pytest.mark.parametrize("transport", ["http2", "aiohttp"])
+async def test_every_transport_carries_a_batch(sim: Simulator, transport: Literal["http2", "aiohttp"]) -> None:
+    async with EMSClient(sim.api_key, management_url=sim.management_url, transport=transport) as ems:
+        await ems.orders.place(an_order(client_order_id="spent"))
+        orders = [*mixed(sim), *some_orders(100)]
+        outcomes = await ems.orders.submit_many(orders)
+        assert [one.client_order_id for one in outcomes] == ids(orders)
+        counts = Counter(type(one) for one in outcomes)
+        assert counts == {Accepted: 102, Rejected: 2, NotSent: 2, Unknown: 2}
+        assert max(Counter(asked(sim)).values()) == 1
 
 
 # What is refused before anything is sent

@@ -269,6 +269,24 @@ async def test_an_order_that_was_seen_is_waited_for_all_the_same() -> None:
     assert caught.value.report == a_report()
 
 
+async def test_a_read_that_the_end_cuts_short_hides_nothing() -> None:
+    async def read(seconds: float) -> ExecutionReport:
+        if not steps:
+            await asyncio.sleep(seconds)
+            raise DeadlineExceeded("no answer in time")
+        step = steps.pop()
+        if isinstance(step, Exception):
+            raise step
+        return step
+
+    failure = ServerFailed("down", status=500)
+    for cause, steps in ((None, [a_report()]), (failure, [failure, a_report()]), (failure, [failure])):
+        with pytest.raises(DeadlineExceeded) as caught:
+            await Following("a", read, OrderLedger(10), None).final(0.5, 10)
+        assert caught.value.__cause__ is cause
+        assert "no answer" not in str(caught.value)
+
+
 async def test_the_first_final_report_is_the_last_word() -> None:
     script = Script(
         a_report(), a_report(), a_report(OrderStatus.PENDING_CANCEL), a_report(OrderStatus.CANCELED), a_report()
