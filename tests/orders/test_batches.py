@@ -128,9 +128,12 @@ async def test_every_transport_carries_a_batch(sim: Simulator, transport: Litera
         orders = [*mixed(sim), *some_orders(100)]
         outcomes = await ems.orders.submit_many(orders)
         assert [one.client_order_id for one in outcomes] == ids(orders)
-        counts = Counter(type(one) for one in outcomes)
-        assert counts == {Accepted: 102, Rejected: 2, NotSent: 2, Unknown: 2}
         assert max(Counter(asked(sim)).values()) == 1
+        for name, outcome in zip(ids(orders), outcomes, strict=True):
+            # With HTTP/2 one reset takes the answers of its connection's other orders with it.
+            expected = {Accepted: {1}, NotSent: {0, 1} if name == "spent" else {0}}.get(type(outcome), {0, 1})
+            assert sim.executions(name) in expected, outcome
+        assert isinstance(outcomes[-1], Accepted)
 
 
 # What is refused before anything is sent

@@ -269,22 +269,29 @@ async def test_an_order_that_was_seen_is_waited_for_all_the_same() -> None:
     assert caught.value.report == a_report()
 
 
-async def test_a_read_that_the_end_cuts_short_hides_nothing() -> None:
+FAILURE = ServerFailed("down", status=500)
+
+
+@pytest.mark.parametrize(
+    ("steps", "cause"),
+    [([a_report()], None), ([a_report(), FAILURE], FAILURE), ([FAILURE, a_report()], None), ([FAILURE], FAILURE)],
+)
+async def test_a_read_that_the_end_cuts_short_hides_nothing(steps: list[Step], cause: Exception | None) -> None:
+    left = list(steps)
+
     async def read(seconds: float) -> ExecutionReport:
-        if not steps:
+        if not left:
             await asyncio.sleep(seconds)
             raise DeadlineExceeded("no answer in time")
-        step = steps.pop()
+        step = left.pop(0)
         if isinstance(step, Exception):
             raise step
         return step
 
-    failure = ServerFailed("down", status=500)
-    for cause, steps in ((None, [a_report()]), (failure, [failure, a_report()]), (failure, [failure])):
-        with pytest.raises(DeadlineExceeded) as caught:
-            await Following("a", read, OrderLedger(10), None).final(0.5, 10)
-        assert caught.value.__cause__ is cause
-        assert "no answer" not in str(caught.value)
+    with pytest.raises(DeadlineExceeded) as caught:
+        await Following("a", read, OrderLedger(10), None).final(0.5, 10)
+    assert caught.value.__cause__ is cause
+    assert "no answer" not in str(caught.value)
 
 
 async def test_the_first_final_report_is_the_last_word() -> None:
