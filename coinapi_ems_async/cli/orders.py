@@ -306,7 +306,8 @@ async def wait(
 
 
 def _not_final(run: Invocation, error: DeadlineExceeded) -> Exit:
-    said = f"{error.message.rstrip('.')}; it goes on all the same: wait longer with --timeout SECONDS."
+    state = "which proves nothing" if error.report is None else "it goes on all the same"
+    said = f"{error.message.rstrip('.')}; {state}: wait longer with --timeout SECONDS."
     run.out.fail(said, Exit.FAILED, error_data(error) | {"message": said, "report": error.report})
     return Exit.FAILED
 
