@@ -10,6 +10,7 @@ EMSError
 │   ├── OrderRejected                  positive evidence that it was refused
 │   ├── OrderNotSent                   proof that no byte of it left
 │   └── OrderUnknown                   it may or may not have been executed
+├── OrdersFailed                       not every order of `place_many` was taken; carries every outcome
 ├── AnswerError                        a read or a management call was answered, but not with a value
 │   ├── ValidationFailed               400, 405, 422: the server refused the input
 │   ├── HistoryNotConfigured           400 on order history: the order log is switched off there
@@ -26,7 +27,7 @@ EMSError
     └── DeadlineExceeded               the time given for the call was over (TimeoutError)
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ __all__ = [
     "OrderNotSent",
     "OrderRejected",
     "OrderUnknown",
+    "OrdersFailed",
     "RateLimited",
     "ServerFailed",
     "TransportError",
@@ -152,6 +154,26 @@ class OrderUnknown(OrderError):
     """The order may have been executed. Do not send it again: see `ems.orders.unresolved` and `status`."""
 
 
+class OrdersFailed(EMSError):
+    """Not every order of a batch was taken. Those that were stand: nothing is taken back.
+
+    outcomes: how each order ended, in the order given. errors: by place in the batch, what `place` would have
+    raised; the places that are missing were taken.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        outcomes: "Sequence[Outcome]" = (),
+        errors: "Mapping[int, OrderError] | None" = None,
+        **context: object,
+    ) -> None:
+        super().__init__(message, **context)  # type: ignore[arg-type]  # EMSError's own keywords
+        self.outcomes = tuple(outcomes)
+        self.errors = dict(errors or {})
+
+
 class AnswerError(EMSError):
     """A complete answer that is not a value; `status` is its HTTP code, `raw` its body (never in repr)."""
 
@@ -225,4 +247,8 @@ class ConnectionLost(TransportError):
 
 
 class DeadlineExceeded(TransportError, TimeoutError):
-    """The time given for the call was over."""
+    """The time given for the call was over; `report` is the last one `wait_final` read, None elsewhere."""
+
+    def __init__(self, message: str, *, report: "ExecutionReport | None" = None, **context: object) -> None:
+        super().__init__(message, **context)  # type: ignore[arg-type]  # EMSError's own keywords
+        self.report = report

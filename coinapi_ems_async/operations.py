@@ -6,6 +6,7 @@ All 8 calls of the EMS REST API and all 8 of the Managed Cloud REST API. How ans
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
+from decimal import Decimal
 from types import MappingProxyType
 from typing import Any, Final
 from urllib.parse import quote
@@ -39,7 +40,7 @@ def _as_text(value: object) -> str:
     raise TypeError(f"cannot write {type(value).__name__} as JSON")
 
 
-_encode: Final = msgspec.json.Encoder(enc_hook=_as_text).encode
+_encode: Final = msgspec.json.Encoder(enc_hook=_as_text, decimal_format="number").encode
 
 
 class Operation(msgspec.Struct, frozen=True, kw_only=True):
@@ -242,6 +243,26 @@ CLOUD: Final[Sequence[Operation]] = (
 OPERATIONS: Final[Mapping[str, Operation]] = MappingProxyType({op.name: op for op in (*EMS, *CLOUD)})
 """All sixteen by name."""
 
+_UNSET: Final = msgspec.UNSET
+_NEW_TARGET: Final = ORDER_NEW.path
+_GOOD_TILL_TIME: Final = TimeInForce.GOOD_TILL_TIME_OMS
+
+
+class _OrderBody(msgspec.Struct, gc=False):
+    """OrderNewSingleRequest as it is written: made and encoded in half the time of a dict."""
+
+    exchange_id: str
+    client_order_id: str
+    symbol_id_coinapi: str | msgspec.UnsetType
+    symbol_id_exchange: str | msgspec.UnsetType
+    amount_order: Decimal | msgspec.Raw
+    price: Decimal | msgspec.Raw
+    side: str
+    order_type: str
+    time_in_force: str
+    expire_time: str | msgspec.UnsetType
+    exec_inst: tuple[str, ...] | msgspec.UnsetType
+
 
 def new_order(order: NewOrder, *, good_till_time_text: str = "GOOD_TILL_TIME_OMS") -> Request:
     """Make ready POST /v1/orders. Raises InvalidRequest: if `order` is not a NewOrder.
@@ -250,30 +271,32 @@ def new_order(order: NewOrder, *, good_till_time_text: str = "GOOD_TILL_TIME_OMS
     """
     if not isinstance(order, NewOrder):
         raise InvalidRequest(f"expected a NewOrder, got {type(order).__name__}")
-    tif = order.time_in_force
-    symbol = order.symbol_id_coinapi
-    # `str` is 0.4 us faster than formatting, and as plain but for very small and very large numbers.
-    amount, price = str(order.amount_order), str(order.price)
-    fields: dict[str, Any] = {
-        "exchange_id": order.exchange_id,
-        "client_order_id": order.client_order_id,
-        "symbol_id_coinapi" if symbol is not None else "symbol_id_exchange": symbol or order.symbol_id_exchange,
-        "amount_order": msgspec.Raw((amount if "E" not in amount else number_text(order.amount_order)).encode()),
-        "price": msgspec.Raw((price if "E" not in price else number_text(order.price)).encode()),
-        "side": order.side,
-        "order_type": order.order_type,
-        "time_in_force": good_till_time_text if tif is TimeInForce.GOOD_TILL_TIME_OMS else tif,
-    }
-    if order.expire_time is not None:
-        fields["expire_time"] = _seven_digits(order.expire_time)
-    if order.exec_inst:
-        fields["exec_inst"] = order.exec_inst
+    tif, expire_time = order.time_in_force, order.expire_time
+    exchange_id, client_order_id = order.exchange_id, order.client_order_id
+    amount: Decimal | msgspec.Raw = order.amount_order
+    price: Decimal | msgspec.Raw = order.price
+    digits = str(amount) + str(price)
+    if "E" in digits or "e" in digits:  # msgspec would write the exponent, too
+        amount, price = _plain_number(order.amount_order), _plain_number(order.price)
+    body = _OrderBody(
+        exchange_id,
+        client_order_id,
+        order.symbol_id_coinapi or _UNSET,
+        order.symbol_id_exchange or _UNSET,
+        amount,
+        price,
+        order.side,
+        order.order_type,
+        good_till_time_text if tif is _GOOD_TILL_TIME else tif,
+        _UNSET if expire_time is None else _seven_digits(expire_time),
+        order.exec_inst or _UNSET,
+    )
     return Request(
         operation=ORDER_NEW,
-        target=ORDER_NEW.path,
-        body=_encode(fields),
-        exchange_id=order.exchange_id,
-        client_order_id=order.client_order_id,
+        target=_NEW_TARGET,
+        body=_encode(body),
+        exchange_id=exchange_id,
+        client_order_id=client_order_id,
     )
 
 
@@ -365,6 +388,10 @@ def account_delete(exchange_id: str) -> Request:
         target=f"{ACCOUNT_DELETE.path}?exchange_id={_quoted(exchange_id)}",
         exchange_id=exchange_id,
     )
+
+
+def _plain_number(value: Decimal) -> msgspec.Raw:
+    return msgspec.Raw(number_text(value).encode())
 
 
 def _seven_digits(moment: datetime) -> str:

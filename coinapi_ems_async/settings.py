@@ -2,7 +2,7 @@
 
 import os
 import re
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -65,6 +65,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Whether a cancel of unknown outcome is sent once more when the order's status shows it still open."""
     good_till_time_text: Literal["GOOD_TILL_TIME_OMS", "GOOD_TILL_TIME_OEML"] = "GOOD_TILL_TIME_OMS"
     """How GOOD_TILL_TIME_OMS is spelt on the wire; the service's own papers have both."""
+    unsupported: Literal["warn", "error", "ignore"] = "warn"
+    """What becomes of an order whose time in force or instructions its exchange lacks by the service's table: it
+    is logged once and sent, refused with InvalidRequest, or just sent. The table is advice."""
 
     # Connections
     pool_size: int = 64
@@ -214,6 +217,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
                 if not isinstance(value, type(field.default)):
                     kind = type(field.default).__name__
                     raise ConfigurationError(f"Settings.{field.name} must be a {kind}, got {value!r}")
+                if (choices := get_args(field.type)) and value not in choices:
+                    raise ConfigurationError(
+                        f"Settings.{field.name} must be one of {', '.join(choices)}, got {value!r}"
+                    )
             elif isinstance(field.default, int) and type(value) is not int:
                 raise ConfigurationError(f"Settings.{field.name} must be a whole number, got {value!r}")
             elif field.name == "warm_connections" and value == 0:

@@ -16,8 +16,8 @@ from .commands import command
 from .context import AuthWay, Invocation
 from .data import outcome_data
 from .exits import Exit, Failure, exit_of_outcome
+from .order_options import OrderOptions
 from .order_view import unknown_advice
-from .orders import OrderOptions
 from .sheet import Bar, Sheet
 from .stats import Summary, summarise
 from .tables import table

@@ -99,6 +99,8 @@ _WORDS: Final = (
     ("the key goes into api_key=", "the key goes into $COINAPI_API_KEY"),
     ('EMSClient(api_key="...")', "--api-key-file FILE"),
     ("transport='http2'", "--transport http2"),
+    ("leave out fill_or_kill", "write --marketable alone"),
+    ("with force=True", "with --force"),
 )
 
 _TWICE: Final = re.compile(r"\b(the [^:()]+): \1")

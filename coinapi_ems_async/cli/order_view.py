@@ -7,12 +7,12 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from ..models.orders import ExecutionReport
+from ..models.orders import ExecutionReport, NewOrder
 from ..outcomes import Accepted, AttemptRecord, NotSent, Outcome, Rejected, Unknown
 from .sheet import Sheet
 from .tables import amount, clock, plain, status_text, table
 
-__all__ = ["attempts_table", "outcome_view", "pairs", "report_view", "unknown_advice"]
+__all__ = ["attempts_table", "order_words", "outcome_view", "pairs", "report_view", "unknown_advice"]
 
 _FACTS: Final = ("exchange_id", "client_order_id", "exchange_order_id", "symbol_id_coinapi", "symbol_id_exchange")
 
@@ -25,6 +25,13 @@ def pairs(rows: Iterable[tuple[str, Text]]) -> Table:
     for name, value in rows:
         made.add_row(name, value)
     return made
+
+
+def order_words(order: NewOrder) -> str:
+    """Return what an order asks for, as a sentence without verb."""
+    symbol = order.symbol_id_coinapi or order.symbol_id_exchange
+    size, limit = amount(order.amount_order), amount(order.price)
+    return f"{order.side.lower()} {size} of {symbol} at {limit} on {order.exchange_id} ({order.time_in_force})"
 
 
 def report_view(report: ExecutionReport) -> RenderableType:

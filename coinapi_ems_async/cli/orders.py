@@ -1,90 +1,34 @@
 """`coinapi-ems orders`: place, cancel, look."""
 
 import warnings
-from typing import Annotated, Final
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Final
 
 import msgspec
 import typer
 from rich.text import Text
 
 from .. import operations
-from ..models.ids import new_client_order_id
-from ..models.orders import CancelAll, CancelOrder, NewOrder
+from ..errors import DeadlineExceeded
+from ..models.ids import base_exchange, new_client_order_id
+from ..models.orders import CancelAll, CancelOrder, ExecutionReport, NewOrder
+from ..models.support import lacking
 from ..operations import Request
 from ..outcomes import Accepted, Outcome, Unknown
 from . import parsing
 from .accounts import NOTHING_SENT, Execute
 from .commands import command
 from .context import Invocation
-from .data import outcome_data, request_data
-from .exits import Exit, exit_of_outcome
-from .order_view import outcome_view, pairs, report_view, unknown_advice
-from .tables import amount, history_table, orders_table
+from .data import error_data, outcome_data, request_data
+from .exits import Exit, Failure, exit_of_outcome
+from .order_options import ClientOrderId, Exchange, ExchangeHint, OrderOptions
+from .order_view import order_words, outcome_view, pairs, report_view, unknown_advice
+from .tables import amount as amount_words
+from .tables import history_table, orders_table
 
-__all__ = ["OrderOptions", "group"]
+__all__ = ["clean", "group", "note_lacking"]
 
 group: Final = typer.Typer(no_args_is_help=True)
-
-_ORDER: Final = "Order"
-Exchange = Annotated[
-    str,
-    typer.Option("--exchange", metavar="EXCHANGE", help="Exchange account, such as KRAKEN/JOHN."),
-]
-ExchangeHint = Annotated[
-    str | None,
-    typer.Option("--exchange", metavar="EXCHANGE", help="Its exchange account; helps to find its site."),
-]
-ClientOrderId = Annotated[
-    str | None,
-    typer.Option("--client-order-id", metavar="ID", help="The order's own id; a UUID by default."),
-]
-
-
-class OrderOptions:
-    """The options that describe an order, shared by the commands that send one."""
-
-    Symbol = Annotated[
-        str | None,
-        typer.Option(
-            metavar="SYMBOL", help="CoinAPI's symbol, such as KRAKEN_SPOT_BTC_USDT.", rich_help_panel=_ORDER
-        ),
-    ]
-    SymbolExchange = Annotated[
-        str | None,
-        typer.Option(metavar="SYMBOL", help="The exchange's own symbol instead.", rich_help_panel=_ORDER),
-    ]
-    Side = Annotated[str, typer.Option(metavar="buy|sell", help="Side.", rich_help_panel=_ORDER)]
-    Amount = Annotated[
-        str,
-        typer.Option(
-            metavar="NUMBER", help="Base units or contracts, exact to the digit.", rich_help_panel=_ORDER
-        ),
-    ]
-    Price = Annotated[
-        str, typer.Option(metavar="NUMBER", help="Limit price, exact to the digit.", rich_help_panel=_ORDER)
-    ]
-    TimeInForce = Annotated[
-        str,
-        typer.Option(
-            metavar="GTC|GTTE|GTTO|FOK|IOC",
-            help="Time in force, short or in full: until canceled; until a time, kept by the exchange (GTTE) or "
-            "by the service (GTTO); whole at once or not at all; what fills at once.",
-            rich_help_panel=_ORDER,
-        ),
-    ]
-    ExpireTime = Annotated[
-        str | None,
-        typer.Option(metavar="ISO-TIME", help="With its zone; for GTTE and GTTO.", rich_help_panel=_ORDER),
-    ]
-    ExecInst = Annotated[
-        str | None,
-        typer.Option(
-            metavar="MOC,...",
-            help="Execution instructions: MOC maker or cancel, AO auction only, IOI indication of interest, "
-            "or any in full.",
-            rich_help_panel=_ORDER,
-        ),
-    ]
 
 
 @command(group, "place")
@@ -96,9 +40,12 @@ async def place(
     price: OrderOptions.Price,
     symbol: OrderOptions.Symbol = None,
     symbol_exchange: OrderOptions.SymbolExchange = None,
-    tif: OrderOptions.TimeInForce = "GTC",
+    tif: OrderOptions.TimeInForce = None,
     expire_time: OrderOptions.ExpireTime = None,
     exec_inst: OrderOptions.ExecInst = None,
+    marketable: OrderOptions.Marketable = False,
+    fill_or_kill: OrderOptions.FillOrKill = False,
+    force: OrderOptions.Force = False,
     client_order_id: ClientOrderId = None,
     not_after: Annotated[
         str | None,
@@ -111,37 +58,65 @@ async def place(
     Give exactly one of --symbol and --symbol-exchange. The order is sent at most once: if the exit status is 5,
     it may have been executed; do not send it again, read its status.
     """
-    order = _new_order(
-        run,
-        exchange_id=exchange,
-        client_order_id=new_client_order_id() if client_order_id is None else client_order_id,
-        symbol_id_coinapi=symbol,
-        symbol_id_exchange=symbol_exchange,
-        amount_order=amount,
-        price=price,
-        side=side.upper(),
-        time_in_force=parsing.time_in_force(tif),
-        expire_time=parsing.moment("--expire-time", expire_time),
-        exec_inst=parsing.instructions(exec_inst),
-    )
+    fields: dict[str, Any] = {
+        "exchange_id": exchange,
+        "client_order_id": new_client_order_id() if client_order_id is None else client_order_id,
+        "symbol_id_coinapi": symbol,
+        "symbol_id_exchange": symbol_exchange,
+        "amount_order": amount,
+        "side": side.upper(),
+    }
+    if marketable or fill_or_kill:
+        _alone("--marketable and --fill-or-kill", tif=tif, expire_time=expire_time, exec_inst=exec_inst)
+        more = {"worst_price": price, "fill_or_kill": fill_or_kill, "force": force}
+        order = _new_order(run, NewOrder.marketable, fields | more)
+    else:
+        if force:
+            raise Failure("--force goes only with --fill-or-kill.")
+        more = {
+            "price": price,
+            "time_in_force": parsing.time_in_force(tif or "GTC"),
+            "expire_time": parsing.moment("--expire-time", expire_time),
+            "exec_inst": parsing.instructions(exec_inst),
+        }
+        order = _new_order(run, NewOrder, fields | more)
     latest = parsing.latest("--not-after", not_after)
     request = operations.new_order(order)
     if not execute:
-        _dry(run, request, _words(order))
+        note_lacking(run, order)
+        _dry(run, request, order_words(order))
         return None
     async with run.client() as ems:
-        _announce(run, order.client_order_id, exchange, _words(order))
+        _announce(run, order.client_order_id, exchange, order_words(order))
         return _ended(run, await ems.orders.submit(order, timeout=run.timeout, not_after=latest), exchange)
 
 
-def _new_order(run: Invocation, **fields: object) -> NewOrder:
+def _new_order(run: Invocation, make: Callable[..., NewOrder], fields: Mapping[str, Any]) -> NewOrder:
     """Make the order; its warnings become notes."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        order = NewOrder(**fields)  # type: ignore[arg-type]  # the struct checks every one itself
+        order = make(**fields)
     for one in caught:
         run.out.note(f"note: {one.message}", "warn")
     return order
+
+
+def _alone(options: str, **others: str | None) -> None:
+    for name, value in others.items():
+        if value is not None:
+            raise Failure(f"{options} do not go with --{name.replace('_', '-')}.")
+
+
+def note_lacking(run: Invocation, *orders: NewOrder) -> None:
+    """Note, once each, what exchanges do not offer of what orders ask for; a client that sends them logs it."""
+    found = {
+        (base_exchange(order.exchange_id), feature): None
+        for order in orders
+        for feature in lacking(order.exchange_id, order.time_in_force, order.exec_inst)
+    }
+    for exchange, feature in found:
+        said = f"{exchange} does not offer {feature}, says the service's table; it may refuse that"
+        run.out.note(f"note: {said}", "warn")
 
 
 @command(group, "cancel")
@@ -220,6 +195,39 @@ async def status(
         run.out.show(report, report_view(report))
 
 
+@command(group, "wait")
+async def wait(
+    run: Invocation,
+    client_order_id: Annotated[str, typer.Argument(metavar="CLIENT_ORDER_ID", help="The id you gave the order.")],
+    exchange: ExchangeHint = None,
+) -> Exit | None:
+    """Wait until an order is final, at most --timeout seconds, 30 by default; show its last report.
+
+    The exit status is 3 if it was rejected, and 6 if it was not final in time: it goes on all the same.
+    """
+
+    def note(report: ExecutionReport) -> None:
+        if not run.out.json:
+            run.out.note(f"{report.status}, {amount_words(report.amount_filled)} filled")
+
+    async with run.client() as ems:
+        try:
+            report = await ems.orders.wait_final(
+                client_order_id, exchange_id=exchange, timeout=run.timeout, on_report=note
+            )
+        except DeadlineExceeded as error:
+            return _not_final(run, error)
+        run.out.show(report, report_view(report))
+        return Exit.REJECTED if report.is_rejected else None
+
+
+def _not_final(run: Invocation, error: DeadlineExceeded) -> Exit:
+    state = "which proves nothing" if error.report is None else "it goes on all the same"
+    said = f"{error.message.rstrip('.')}; {state}: wait longer with --timeout SECONDS."
+    run.out.fail(said, Exit.FAILED, error_data(error) | {"message": said, "report": error.report})
+    return Exit.FAILED
+
+
 @command(group, "history")
 async def history(
     run: Invocation,
@@ -238,12 +246,6 @@ async def history(
         run.out.show(rows, history_table(rows))
 
 
-def _words(order: NewOrder) -> str:
-    symbol = order.symbol_id_coinapi or order.symbol_id_exchange
-    size, limit = amount(order.amount_order), amount(order.price)
-    return f"{order.side.lower()} {size} of {symbol} at {limit} on {order.exchange_id} ({order.time_in_force})"
-
-
 def _dry(run: Invocation, request: Request, words: str) -> None:
     shown = request_data(request)
     body = (request.body or b"").decode()
@@ -260,14 +262,14 @@ def _announce(run: Invocation, client_order_id: str | None, exchange: str, words
         run.out.note(f"{words}{named}")
 
 
-def _clean(run: Invocation, outcome: Outcome) -> Outcome:
+def clean(run: Invocation, outcome: Outcome) -> Outcome:
     """Blot out secrets before a table's line breaks hide them."""
     return msgspec.structs.replace(outcome, message=run.out.clean(outcome.message or "") or outcome.message)
 
 
 def _ended(run: Invocation, outcome: Outcome, exchange: str) -> Exit:
     run.pending = None
-    outcome = _clean(run, outcome)
+    outcome = clean(run, outcome)
     data = outcome_data(outcome)
     advice: str | None = None
     if isinstance(outcome, Unknown):

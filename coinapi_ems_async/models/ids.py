@@ -8,10 +8,12 @@ from typing import Final
 from ..errors import InvalidRequest
 
 __all__ = [
+    "CHECKED",
     "UnusualClientOrderId",
     "base_exchange",
     "check_client_order_id",
     "check_id",
+    "check_repeated_id",
     "new_client_order_id",
 ]
 
@@ -19,8 +21,13 @@ MAX_ID: Final = 128
 """Longest id accepted, characters; the longest the service shows is a tagged account of about 50."""
 
 # Seen on the wire: letters, digits and dashes up to 36 characters. Anything else is sent, percent-encoded.
-_USUAL_CLIENT_ORDER_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,36}")
+_usual_client_order_id: Final = re.compile(r"[A-Za-z0-9_-]{1,36}").fullmatch
 _BASE_EXCHANGE: Final = re.compile(r"[A-Z0-9]+")
+_VARIANTS: Final = dict(zip("0123456789abcdef", "89ab" * 4, strict=True))
+
+CHECKED: Final[set[str]] = set()
+"""Accounts and symbols that passed `check_id` lately: an order names the same few again and again."""
+_MOST_CHECKED: Final = 4_096
 
 
 class UnusualClientOrderId(UserWarning):
@@ -33,8 +40,7 @@ def new_client_order_id() -> str:
     Written out: `uuid.uuid4` makes an object on the way, 1 us more for every order, and 4 ms more for the import.
     """
     text = urandom(16).hex()
-    variant = "89ab"[int(text[16], 16) & 3]
-    return f"{text[:8]}-{text[8:12]}-4{text[13:16]}-{variant}{text[17:20]}-{text[20:]}"
+    return f"{text[:8]}-{text[8:12]}-4{text[13:16]}-{_VARIANTS[text[16]]}{text[17:20]}-{text[20:]}"
 
 
 def check_id(field: str, value: object) -> str:
@@ -56,19 +62,28 @@ def check_id(field: str, value: object) -> str:
     return value
 
 
+def check_repeated_id(field: str, value: object) -> None:
+    """Check an account or a symbol, and remember it in `CHECKED`. Raises InvalidRequest: as `check_id` does."""
+    text = check_id(field, value)
+    if len(CHECKED) >= _MOST_CHECKED:
+        CHECKED.clear()
+    CHECKED.add(str.__str__(text))
+
+
 def check_client_order_id(value: object, *, stacklevel: int = 3) -> str:
     """Return `value` if it can be a client_order_id; warns `UnusualClientOrderId` if it is an odd one.
 
     Raises InvalidRequest: as `check_id` does.
     """
+    if isinstance(value, str) and _usual_client_order_id(value):
+        return value
     text = check_id("client_order_id", value)
-    if not _USUAL_CLIENT_ORDER_ID.fullmatch(text):
-        warnings.warn(
-            f"client_order_id {text!r} is outside [A-Za-z0-9_-]{{1,36}}; it is sent as it is, "
-            "but the exchange may refuse or shorten it",
-            UnusualClientOrderId,
-            stacklevel=stacklevel,
-        )
+    warnings.warn(
+        f"client_order_id {text!r} is outside [A-Za-z0-9_-]{{1,36}}; it is sent as it is, "
+        "but the exchange may refuse or shorten it",
+        UnusualClientOrderId,
+        stacklevel=stacklevel,
+    )
     return text
 
 

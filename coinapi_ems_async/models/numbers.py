@@ -16,6 +16,7 @@ __all__ = [
     "NUMERIC_TEXT",
     "check_number",
     "decimal_of_literal",
+    "is_positive",
     "number_text",
     "read_number",
     "shown",
@@ -42,6 +43,9 @@ _LIMITS: Final = Context(
 )
 _within_limits: Final = _LIMITS.plus
 
+_ZERO: Final = Decimal(0)
+_BEYOND: Final = Decimal(f"1E+{MAX_EXPONENT + MAX_DIGITS}")
+
 decimal_of_literal: Final = _LIMITS.create_decimal
 """JSON number literal -> Decimal, the decoder's `float_hook`; a DecimalException outside the limits."""
 
@@ -62,6 +66,14 @@ def check_number(value: object) -> Decimal:
     if not value.is_finite():
         raise ValueError("the number is not finite")
     return value
+
+
+def is_positive(value: Decimal) -> bool:
+    """Whether a Decimal is above zero, finite and within the limits."""
+    try:
+        return _ZERO < _within_limits(value) < _BEYOND
+    except DecimalException:  # outside the limits, or not a number
+        return False
 
 
 def read_number(text: str) -> Decimal:

@@ -3,17 +3,18 @@
 from collections.abc import Iterable
 from datetime import datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple, Self
 
 import msgspec
 from msgspec.structs import force_setattr
 
 from ..errors import InvalidRequest, OrderRejected
 from .enums import ExecInst, OpenEnum, OrderType, Side, TimeInForce
-from .ids import check_client_order_id, check_id, new_client_order_id
+from .ids import CHECKED, check_client_order_id, check_id, check_repeated_id, new_client_order_id
 from .lifecycle import LIVE, OrderStatus
-from .numbers import shown, to_decimal
+from .numbers import is_positive, shown, to_decimal
 from .reading import Answer, Number, NumberText, flat, number, open_enum, rows, text
+from .support import lacking
 from .times import aware, parse_time
 
 __all__ = ["CancelAll", "CancelOrder", "ExecutionReport", "Fill", "NewOrder", "StatusChange", "instructions"]
@@ -61,22 +62,72 @@ class NewOrder(msgspec.Struct, frozen=True, kw_only=True):
             exec_inst: Iterable[ExecInst | str] = (),
         ) -> None: ...
 
+    @classmethod
+    def marketable(
+        cls,
+        *,
+        exchange_id: str,
+        side: Side | str,
+        amount_order: Decimal | int | str,
+        worst_price: Decimal | int | str,
+        symbol_id_coinapi: str | None = None,
+        symbol_id_exchange: str | None = None,
+        client_order_id: str | None = None,
+        fill_or_kill: bool = False,
+        force: bool = False,
+    ) -> Self:
+        """Return an order that takes what the book offers up to `worst_price`, and rests never.
+
+        This stands in for a market order, which the service does not have: immediate or cancel, which every
+        exchange offers, or with `fill_or_kill` the whole amount or nothing.
+        force: make a fill-or-kill order for an exchange that lacks it by the service's table (`models.support`);
+        what becomes of it when it is placed, `Settings.unsupported` says.
+        Raises InvalidRequest: as the class does, or if the exchange lacks FILL_OR_KILL and not `force`.
+        """
+        order = cls(
+            exchange_id=exchange_id,
+            client_order_id=new_client_order_id() if client_order_id is None else client_order_id,
+            symbol_id_coinapi=symbol_id_coinapi,
+            symbol_id_exchange=symbol_id_exchange,
+            amount_order=amount_order,
+            price=_positive("worst_price", worst_price),
+            side=side,
+            time_in_force=TimeInForce.FILL_OR_KILL if fill_or_kill else TimeInForce.IMMEDIATE_OR_CANCEL,
+        )
+        if not force and lacking(order.exchange_id, order.time_in_force):
+            raise InvalidRequest(
+                f"{order.exchange_id} does not offer {order.time_in_force}, says the service's table: "
+                "leave out fill_or_kill, or let the exchange decide with force=True"
+            )
+        return order
+
     def __post_init__(self) -> None:
-        check_id("exchange_id", self.exchange_id)
+        # Every order passes here: the usual values are told by one look each, all others by the full check.
+        exchange_id = self.exchange_id
+        if type(exchange_id) is not str or exchange_id not in CHECKED:
+            check_repeated_id("exchange_id", exchange_id)
         check_client_order_id(self.client_order_id)
-        _exactly_one(self, "symbol_id_coinapi", "symbol_id_exchange")
-        for field in ("amount_order", "price"):
-            value = to_decimal(field, getattr(self, field))
-            if value <= 0:
-                raise InvalidRequest(f"{field} must be positive, got {value}")
-            force_setattr(self, field, value)
-        for field, cls in _CHOICES:
-            given = getattr(self, field)
-            if (member := _member(field, cls, given)) is not given:
-                force_setattr(self, field, member)
+        symbol = self.symbol_id_coinapi
+        if self.symbol_id_exchange is not None or type(symbol) is not str or symbol not in CHECKED:
+            check_repeated_id(*_the_one(self, "symbol_id_coinapi", "symbol_id_exchange"))
+        amount, price = self.amount_order, self.price
+        if type(amount) is not Decimal or not is_positive(amount):
+            force_setattr(self, "amount_order", _positive("amount_order", amount))
+        if type(price) is not Decimal or not is_positive(price):
+            force_setattr(self, "price", _positive("price", price))
+        side: object = self.side
+        order_type: object = self.order_type
+        tif = self.time_in_force
+        if side is not _BUY and side is not _SELL:
+            force_setattr(self, "side", _member("side", Side, side))
+        if order_type is not _LIMIT:
+            force_setattr(self, "order_type", _member("order_type", OrderType, order_type))
+        if tif is not _GTC and tif is not _IOC:
+            force_setattr(self, "time_in_force", _member("time_in_force", TimeInForce, tif))
         if self.exec_inst != ():
             force_setattr(self, "exec_inst", _instructions(self.exec_inst))
-        self._check_expire_time()
+        if self.expire_time is not None or (tif is not _GTC and tif is not _IOC):
+            self._check_expire_time()
 
     def _check_expire_time(self) -> None:
         if self.time_in_force.needs_expire_time:
@@ -102,7 +153,7 @@ class CancelOrder(msgspec.Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         check_id("exchange_id", self.exchange_id)
-        _exactly_one(self, "client_order_id", "exchange_order_id")
+        check_id(*_the_one(self, "client_order_id", "exchange_order_id"))
 
 
 class CancelAll(msgspec.Struct, frozen=True, kw_only=True):
@@ -276,22 +327,27 @@ class ExecutionReport(Answer, frozen=True, kw_only=True, gc=False):
         return self
 
 
-_CHOICES: Final[tuple[tuple[str, type[OpenEnum]], ...]] = (
-    ("side", Side),
-    ("order_type", OrderType),
-    ("time_in_force", TimeInForce),
-)
+_BUY: Final = Side.BUY
+_SELL: Final = Side.SELL
+_LIMIT: Final = OrderType.LIMIT
+_GTC: Final = TimeInForce.GOOD_TILL_CANCEL
+_IOC: Final = TimeInForce.IMMEDIATE_OR_CANCEL
 
 
-def _exactly_one(request: msgspec.Struct, first: str, second: str) -> None:
+def _the_one(request: msgspec.Struct, first: str, second: str) -> tuple[str, object]:
+    """Return name and value of the one of two fields that is given."""
     one, other = getattr(request, first), getattr(request, second)
     if (one is None) is (other is None):
         found = "neither" if one is None else "both"
         raise InvalidRequest(f"give exactly one of {first} and {second}, got {found}")
-    if one is not None:
-        check_id(first, one)
-    else:
-        check_id(second, other)
+    return (first, one) if one is not None else (second, other)
+
+
+def _positive(field: str, value: object) -> Decimal:
+    found = to_decimal(field, value)
+    if found <= 0:
+        raise InvalidRequest(f"{field} must be positive, got {found}")
+    return found
 
 
 def _member(field: str, cls: type[OpenEnum], value: object) -> OpenEnum:

@@ -1,18 +1,22 @@
 """Orders: place, cancel, look at (EMS REST, Orders)."""
 
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from .. import operations
 from ..calls import Call, outcome_of
-from ..errors import InvalidRequest, OrderUnknown
+from ..errors import InvalidRequest
 from ..ledger import UnresolvedOrder
 from ..models.history import OrderHistory
 from ..models.orders import CancelAll, CancelOrder, ExecutionReport, NewOrder
 from ..models.times import aware
 from ..outcomes import Accepted, Outcome, error_of
-from .base import Group, seconds
+from .advice import Advice
+from .base import Core, Group, seconds
+from .batches import OnOutcome, cancels_of, limit_of, orders_of, report_of, reports_of, run_batch
+from .callbacks import check_callback
+from .following import Following, OnReport
 
 __all__ = ["Orders"]
 
@@ -20,8 +24,13 @@ __all__ = ["Orders"]
 class Orders(Group):
     """Order calls. `place`, `cancel` and `cancel_all` raise; their `submit` twins return the same as a value.
 
-    timeout: seconds for the whole call, 30 by default for changes and 10 for reads.
+    timeout: seconds for the whole call, 30 by default for changes and 10 for reads. In a batch each order has its
+    own, from its turn on.
     """
+
+    def __init__(self, core: Core) -> None:
+        super().__init__(core)
+        self._advice = Advice(core.settings.unsupported)
 
     @property
     def unresolved(self) -> Mapping[str, UnresolvedOrder]:
@@ -84,8 +93,10 @@ class Orders(Group):
         """Check everything that can be checked, before anything is awaited."""
         dispatcher = self._core.dispatcher
         settings = self._core.settings
+        request = operations.new_order(order, good_till_time_text=settings.good_till_time_text)
+        self._advice.check(order)
         return dispatcher.new_order(
-            operations.new_order(order, good_till_time_text=settings.good_till_time_text),
+            request,
             timeout=settings.order_timeout if timeout is None else seconds(timeout, settings.order_timeout),
             not_after=None if not_after is None else aware("not_after", not_after).timestamp(),
             allow_duplicate_id=allow_duplicate_id,
@@ -106,7 +117,62 @@ class Orders(Group):
         `submit` does.
         """
         call = await self._send(order, timeout, not_after, allow_duplicate_id)
-        return call.report or _report(outcome_of(call))
+        return call.report or report_of(outcome_of(call))
+
+    async def submit_many(
+        self,
+        orders: Iterable[NewOrder],
+        *,
+        limit: int | None = None,
+        timeout: float | None = None,
+        not_after: datetime | None = None,
+        on_outcome: OnOutcome | None = None,
+    ) -> list[Outcome]:
+        """Send new orders, some at a time, and return how each ended, in the order given.
+
+        limit: how many are in flight; half of `Settings.order_share` by default, which is 8, so that single orders
+        and cancels never wait behind a batch. not_after: as in `submit`; those whose turn comes later are NotSent.
+        on_outcome: called with the place and the outcome as each ends; what it raises is logged.
+
+        If the caller is cancelled, nothing more is sent and CancelledError goes on. What became of an order then:
+        its outcome, if `on_outcome` was told; else, if it was sent, it stands in `unresolved`, and later in
+        `settled`; else it was never sent.
+        Raises InvalidRequest: if an element or an argument is malformed, or two orders share an id; nothing is
+        sent then. UsageError: if the client is not open.
+        """
+        self._core.dispatcher  # noqa: B018  # raises UsageError
+        batch = orders_of(orders)
+        for order in batch:
+            self._advice.check(order)
+        latest = None if not_after is None else aware("not_after", not_after)
+        each = seconds(timeout, self._core.settings.order_timeout)
+        at_once = limit_of(limit, self._core.settings)
+        check_callback("on_outcome", on_outcome)
+
+        async def send(order: NewOrder) -> Outcome:
+            return outcome_of(await self._send(order, each, latest, False))
+
+        return await run_batch(batch, send, limit=at_once, on_outcome=on_outcome)
+
+    async def place_many(
+        self,
+        orders: Iterable[NewOrder],
+        *,
+        limit: int | None = None,
+        timeout: float | None = None,
+        not_after: datetime | None = None,
+        on_outcome: OnOutcome | None = None,
+    ) -> list[ExecutionReport]:
+        """Send new orders, some at a time, and return their reports, in the order given.
+
+        The arguments, and what a cancelled caller should know, are those of `submit_many`.
+        Raises OrdersFailed: when all have ended, if one was not taken; it carries every outcome, and those that
+        were taken stand. InvalidRequest, UsageError: as `submit_many` does.
+        """
+        outcomes = await self.submit_many(
+            orders, limit=limit, timeout=timeout, not_after=not_after, on_outcome=on_outcome
+        )
+        return reports_of(outcomes)
 
     async def submit_cancel(
         self,
@@ -147,7 +213,35 @@ class Orders(Group):
             exchange_order_id=exchange_order_id,
             timeout=timeout,
         )
-        return _report(outcome)
+        return report_of(outcome)
+
+    async def cancel_many(
+        self,
+        cancels: Iterable[CancelOrder | NewOrder | ExecutionReport | str],
+        *,
+        exchange_id: str | None = None,
+        limit: int | None = None,
+        timeout: float | None = None,
+        on_outcome: OnOutcome | None = None,
+    ) -> list[Outcome]:
+        """Cancel orders, some at a time, and return how each cancel ended, in the order given.
+
+        cancels: what names an order: a CancelOrder, the order itself, a report, or a client_order_id, for which
+        `exchange_id` says the account. One named twice is canceled once, and both places have its outcome.
+        limit, on_outcome: as in `submit_many`. If the caller is cancelled, nothing more is sent.
+        Raises InvalidRequest: if an element or an argument is malformed; nothing is sent then. UsageError: if the
+        client is not open.
+        """
+        self._core.dispatcher  # noqa: B018  # raises UsageError
+        batch = cancels_of(cancels, exchange_id)
+        each = seconds(timeout, self._core.settings.order_timeout)
+        at_once = limit_of(limit, self._core.settings)
+        check_callback("on_outcome", on_outcome)
+
+        async def send(cancel: CancelOrder) -> Outcome:
+            return await self._core.dispatcher.cancel(operations.cancel_order(cancel), timeout=each)
+
+        return await run_batch(batch, send, limit=at_once, on_outcome=on_outcome)
 
     async def submit_cancel_all(self, *, exchange_id: str, timeout: float | None = None) -> Outcome:
         """Cancel every open order of an exchange account and return how that ended (EMS REST, Cancel all).
@@ -192,6 +286,33 @@ class Orders(Group):
         report: ExecutionReport = await self._read(request, timeout)
         return report
 
+    async def wait_final(
+        self,
+        client_order_id: str,
+        *,
+        exchange_id: str | None = None,
+        timeout: float | None = None,
+        on_report: OnReport | None = None,
+    ) -> ExecutionReport:
+        """Read an order's status until it is final, and return that report (EMS REST, Get order status).
+
+        It is read as `status` does, after 50 ms and then ever more slowly, up to 2 s. Failing reads are survived.
+        timeout: seconds in all, 30 by default. on_report: called with every report that differs from the one
+        before, the last included; what it raises is logged.
+        Raises DeadlineExceeded: if it is not final in time; its `report` is the last one read, its cause what
+        reads failed with since then. OrderNotFound: if no site knows the order for 10 s, which proves nothing;
+        never of one that is unresolved. OrderRejected: if that is what became of one that was unresolved.
+        InvalidRequest, UsageError: as `submit` does.
+        """
+        check_callback("on_report", on_report)
+        settings = self._core.settings
+
+        async def read(time: float) -> ExecutionReport:
+            return await self.status(client_order_id, exchange_id=exchange_id, timeout=time)
+
+        following = Following(client_order_id, read, self._core.ledger, on_report)
+        return await following.final(seconds(timeout, settings.order_timeout), settings.read_timeout)
+
     async def history(self, start: datetime, end: datetime, *, timeout: float | None = None) -> list[OrderHistory]:
         """Return the change events of orders from `start` to `end`, aware datetimes, by time of creation.
 
@@ -208,9 +329,3 @@ def _accepted(outcome: Outcome) -> Accepted:
     if isinstance(outcome, Accepted):
         return outcome
     raise error_of(outcome)
-
-
-def _report(outcome: Outcome) -> ExecutionReport:
-    if isinstance(outcome, Accepted) and outcome.report is not None:
-        return outcome.report
-    raise OrderUnknown("accepted without a report", outcome=_accepted(outcome))

@@ -1,0 +1,92 @@
+"""The options that describe an order, shared by the commands that send one."""
+
+from typing import Annotated, Final
+
+import typer
+
+__all__ = ["ClientOrderId", "Exchange", "ExchangeHint", "OrderOptions"]
+
+_ORDER: Final = "Order"
+Exchange = Annotated[
+    str,
+    typer.Option("--exchange", metavar="EXCHANGE", help="Exchange account, such as KRAKEN/JOHN."),
+]
+ExchangeHint = Annotated[
+    str | None,
+    typer.Option("--exchange", metavar="EXCHANGE", help="Its exchange account; helps to find its site."),
+]
+ClientOrderId = Annotated[
+    str | None,
+    typer.Option("--client-order-id", metavar="ID", help="The order's own id; a UUID by default."),
+]
+
+
+class OrderOptions:
+    """The options that describe an order, shared by the commands that send one."""
+
+    Symbol = Annotated[
+        str | None,
+        typer.Option(
+            metavar="SYMBOL", help="CoinAPI's symbol, such as KRAKEN_SPOT_BTC_USDT.", rich_help_panel=_ORDER
+        ),
+    ]
+    SymbolExchange = Annotated[
+        str | None,
+        typer.Option(metavar="SYMBOL", help="The exchange's own symbol instead.", rich_help_panel=_ORDER),
+    ]
+    Side = Annotated[str, typer.Option(metavar="buy|sell", help="Side.", rich_help_panel=_ORDER)]
+    Amount = Annotated[
+        str,
+        typer.Option(
+            metavar="NUMBER", help="Base units or contracts, exact to the digit.", rich_help_panel=_ORDER
+        ),
+    ]
+    Price = Annotated[
+        str, typer.Option(metavar="NUMBER", help="Limit price, exact to the digit.", rich_help_panel=_ORDER)
+    ]
+    TimeInForce = Annotated[
+        str | None,
+        typer.Option(
+            metavar="GTC|GTTE|GTTO|FOK|IOC",
+            help="Time in force, short or in full: until canceled, the default; until a time, kept by the "
+            "exchange (GTTE) or by the service (GTTO); whole at once or not at all; what fills at once.",
+            rich_help_panel=_ORDER,
+        ),
+    ]
+    ExpireTime = Annotated[
+        str | None,
+        typer.Option(metavar="ISO-TIME", help="With its zone; for GTTE and GTTO.", rich_help_panel=_ORDER),
+    ]
+    Marketable = Annotated[
+        bool,
+        typer.Option(
+            "--marketable",
+            help="In place of a market order: take at once what the book has up to --price, never rest (IOC).",
+            rich_help_panel=_ORDER,
+        ),
+    ]
+    FillOrKill = Annotated[
+        bool,
+        typer.Option(
+            "--fill-or-kill",
+            help="Marketable, the whole amount or nothing (FOK); not every exchange offers it.",
+            rich_help_panel=_ORDER,
+        ),
+    ]
+    Force = Annotated[
+        bool,
+        typer.Option(
+            "--force",
+            help="With --fill-or-kill: even where the service's table says that the exchange lacks it.",
+            rich_help_panel=_ORDER,
+        ),
+    ]
+    ExecInst = Annotated[
+        str | None,
+        typer.Option(
+            metavar="MOC,...",
+            help="Execution instructions: MOC maker or cancel, AO auction only, IOI indication of interest, "
+            "or any in full.",
+            rich_help_panel=_ORDER,
+        ),
+    ]
