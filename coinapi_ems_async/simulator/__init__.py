@@ -7,7 +7,7 @@ positions on which orders really fill.
 
 from .book import BookView, Level
 from .injections import Injection
-from .ledger import Balance
+from .ledger import Balance, PositionView
 from .orders import Fill, Order
 from .processes import ProcessEnded, ProcessPerSite, SimulatorProcess
 from .proxy import FaultProxy
@@ -29,6 +29,7 @@ __all__ = [
     "Level",
     "Order",
     "Pace",
+    "PositionView",
     "ProcessEnded",
     "ProcessPerSite",
     "Record",

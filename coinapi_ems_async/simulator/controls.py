@@ -12,7 +12,7 @@ from .book import BookView
 from .catalog import base_name, symbols_of
 from .clock import Moment
 from .injections import Injection
-from .ledger import Balance
+from .ledger import Balance, PositionView
 from .orders import Order
 from .records import MANAGEMENT, Record, Records
 from .variants import Variants
@@ -89,6 +89,14 @@ class Controls:
         """
         self._advance()
         return self._world.market.ledger(exchange_id).balance(asset)
+
+    def positions(self, exchange_id: str) -> tuple[PositionView, ...]:
+        """Return an account's positions as they are now.
+
+        Raises KeyError: if there is no such account.
+        """
+        self._advance()
+        return tuple(self._world.market.positions(exchange_id))
 
     # What is to happen
 

@@ -4,11 +4,16 @@ House rule of the simulated market: on each side of every book the house quotes 
 fixed middle. Size that was taken comes back whole `Pace.replenish` seconds later, as an order that first
 trades with whatever then crosses it, so that an order for more than the house quotes fills step by step.
 Orders of all accounts, and of outside traders, share the book by price, then by time.
+
+DO_NOT_INCREASE, where the exchange has it: the order is refused if there is no position it could reduce, fills
+for no more than that, and what is left then is cancelled. In the book such orders of an account offer together no
+more than its position: the youngest give way. CANCEL_ON_DISCONNECT and its opposite change nothing: a caller of
+REST has no session that could end.
 """
 
 import heapq
 import string
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from decimal import Decimal
 from itertools import count
 from random import Random
@@ -20,8 +25,10 @@ from coinapi_ems_async.models.lifecycle import LIVE, OrderStatus
 from .book import Book, Quote
 from .catalog import LEVELS, Symbol, symbols_of
 from .clock import Moment, read_time
-from .ledger import Ledger
+from .ledger import Ledger, PositionView
+from .numbers import ZERO
 from .orders import Event, Order, Ticket
+from .support import lack, supports
 from .variants import Pace
 
 _S = OrderStatus
@@ -39,10 +46,18 @@ class _Step(NamedTuple):
 class Exchange:
     """One exchange and the accounts on it.
 
-    `emit` hears every change of an order. Callers run inside the exact decimal context (`numbers.exact`).
+    `emit` hears every change of an order; `down` are the accounts that the service cannot reach. Callers run
+    inside the exact decimal context (`numbers.exact`).
     """
 
-    def __init__(self, base: str, pace: Pace, random: Random, emit: Callable[[Event], None]) -> None:
+    def __init__(
+        self,
+        base: str,
+        pace: Pace,
+        random: Random,
+        emit: Callable[[Event], None],
+        down: Set[str] = frozenset(),
+    ) -> None:
         self.base = base
         self.pace = pace
         self.symbols = symbols_of(base)
@@ -50,6 +65,8 @@ class Exchange:
         self.books = {symbol.coinapi_id: Book() for symbol in self.symbols}
         self._random = random
         self._emit = emit
+        self._down = down
+        self._reducing: list[Order] = []
         self._steps: list[_Step] = []
         self._turns = count()
         self._restocking: set[tuple[str, Side, Decimal]] = set()
@@ -68,8 +85,22 @@ class Exchange:
         """Return the symbol with this CoinAPI or exchange id."""
         return next((one for one in self.symbols if name in (one.coinapi_id, one.exchange_id)), None)
 
-    def place(self, ticket: Ticket, site: str, serial: int, moment: Moment) -> Order:
-        """Receive an order and decide on it; ROUTING, and ROUTED or REJECTED, follow at their times."""
+    def middle(self, symbol: Symbol) -> Decimal:
+        """Return the middle between the best bid and the best ask; the house's if there is none of either."""
+        book = self.books[symbol.coinapi_id]
+        bid, ask = book.best(Side.BUY), book.best(Side.SELL)
+        return symbol.middle if bid is None or ask is None else (bid.price + ask.price) / 2
+
+    def positions(self, exchange_id: str) -> list[PositionView]:
+        """Return the positions of an account as they are now."""
+        ledger = self.ledgers[exchange_id]
+        return [ledger.view(one, self.middle(one.symbol)) for one in ledger.positions.values()]
+
+    def place(self, ticket: Ticket, site: str, serial: int, moment: Moment, *, strict: bool = False) -> Order:
+        """Receive an order and decide on it; ROUTING, and ROUTED or REJECTED, follow at their times.
+
+        strict: refuse a time in force or an instruction that the guide says the exchange lacks.
+        """
         symbol = self.symbol(ticket.symbol_id_coinapi or ticket.symbol_id_exchange or "")
         order = Order(ticket, symbol, site, serial)
         if self.base.startswith("KRAKEN"):
@@ -77,7 +108,7 @@ class Exchange:
         replied = moment.at(moment.now + self.pace.reply)
         routing = moment.at(min(moment.now + _ROUTING, replied.now))
         self._emit(order.step(_S.RECEIVED, moment.ticks))
-        order.verdict = self._refusal(order, replied)
+        order.verdict = (lack(self.base, ticket) if strict else None) or self._refusal(order, replied)
         if order.verdict is None:
             order.number = self._exchange_order_id(serial)
         end = _S.ROUTED if order.verdict is None else _S.REJECTED
@@ -131,6 +162,10 @@ class Exchange:
         parts = ("".join(self._random.choices(_LETTERS, k=size)) for size in (5, 5, 6))
         return "O" + "-".join(parts)
 
+    def _reduces(self, order: Order) -> bool:
+        only = ExecInst.DO_NOT_INCREASE
+        return only in order.ticket.exec_inst and supports(self.base, only)
+
     def _refusal(self, order: Order, replied: Moment) -> str | None:
         ticket, symbol = order.ticket, order.symbol
         if symbol is None:
@@ -142,6 +177,8 @@ class Exchange:
         if ticket.expire_time is not None and read_time(ticket.expire_time) <= replied.ticks:
             return "EGeneral:Invalid arguments:expiretm"
         ledger = self.ledgers[ticket.exchange_id]
+        if self._reduces(order) and not ledger.reducible(symbol, ticket.side):
+            return "EOrder:Reduce only:No position exists"
         if not ledger.lock(symbol, ticket.side, ticket.price, ticket.amount):
             return "EOrder:Insufficient funds"
         return None
@@ -154,36 +191,72 @@ class Exchange:
         crosses = book.first_match(ticket.side, ticket.price) is not None
         if ExecInst.MAKER_OR_CANCEL in ticket.exec_inst and crosses:
             return self._close(order, moment)
-        if force == TimeInForce.FILL_OR_KILL and book.depth(ticket.side, ticket.price) < ticket.amount:
+        amount = self._fillable(order, order.symbol)
+        if force == TimeInForce.FILL_OR_KILL and ticket.amount > min(
+            amount, book.depth(ticket.side, ticket.price)
+        ):
             return self._close(order, moment)
-        left = self._sweep(order, order.symbol, ticket.side, ticket.price, ticket.amount, moment)
-        if not left:
+        left = self._sweep(order, order.symbol, ticket.side, ticket.price, amount, moment)
+        if not order.left:
             return None
-        if force in _NEVER_RESTS:
+        if force in _NEVER_RESTS or not left:
             return self._close(order, moment)
+        self._rest(order, book, left, moment)
+        if order.cancel_requested:
+            self.cancel(order, moment)
+        return None
+
+    def _fillable(self, order: Order, symbol: Symbol) -> Decimal:
+        ticket = order.ticket
+        if not self._reduces(order):
+            return ticket.amount
+        return min(ticket.amount, self.ledgers[ticket.exchange_id].reducible(symbol, ticket.side))
+
+    def _rest(self, order: Order, book: Book, left: Decimal, moment: Moment) -> None:
+        ticket = order.ticket
         if not order.filled:
             self._emit(order.step(_S.NEW, moment.ticks))
         order.quote = Quote(order, ticket.side, ticket.price, left)
         book.add(order.quote)
-        if order.cancel_requested:
-            self.cancel(order, moment)
-        return None
+        if self._reduces(order):
+            self._reducing.append(order)
+            self._trim(ticket.exchange_id, moment)
+
+    def _trim(self, exchange_id: str, moment: Moment) -> None:
+        """Let the resting orders of an account that may only reduce offer no more than its positions."""
+        offered: dict[tuple[str, Side], Decimal] = {}
+        for order in self._reducing:
+            quote, symbol = order.quote, order.symbol
+            if order.exchange_id != exchange_id or quote is None or symbol is None:
+                continue
+            key = (symbol.coinapi_id, quote.side)
+            room = self.ledgers[exchange_id].reducible(symbol, quote.side) - offered.get(key, ZERO)
+            before, now = quote.amount, min(order.left, room)
+            if not now:
+                self._close(order, moment)
+                continue
+            offered[key] = offered.get(key, ZERO) + now
+            quote.amount = now
+            if not before:  # it was sold out, and the position has grown again
+                self.books[symbol.coinapi_id].add(quote)
+        self._reducing = [one for one in self._reducing if not one.is_final]
 
     def _close(self, order: Order, moment: Moment) -> None:
         if order.is_final or order.symbol is None:
             return
         ticket = order.ticket
-        if order.quote is not None:
-            self.books[order.symbol.coinapi_id].remove(order.quote)
-            order.quote = None
+        quote, order.quote = order.quote, None
+        if quote is not None and quote.amount:
+            self.books[order.symbol.coinapi_id].remove(quote)
         self.ledgers[ticket.exchange_id].release(order.symbol, ticket.side, ticket.price, order.left)
         self._emit(order.step(_S.CANCELED, moment.ticks))
 
     def _expire(self, order: Order, moment: Moment) -> None:
-        # The exchange ends the order by itself, the service sends a cancel (EMS guide, time in force).
+        # The exchange ends the order by itself, the service sends a cancel, once and only if it can (EMS guide,
+        # time in force).
         if order.ticket.time_in_force == TimeInForce.GOOD_TILL_TIME_EXCHANGE:
             self._close(order, moment)
-        else:
+        elif order.exchange_id not in self._down:
             self.cancel(order, moment)
 
     def _sweep(
@@ -205,6 +278,9 @@ class Exchange:
             for order in (quote.owner, taker):
                 if order is not None:
                     self._fill(order, symbol, quote.price, size, moment)
+            if self._reducing:
+                for account in {one.exchange_id for one in (quote.owner, taker) if one is not None}:
+                    self._trim(account, moment)
             if quote.owner is None:
                 self._restock(symbol, quote, moment)
         return amount

@@ -12,7 +12,7 @@ from .book import BookView
 from .catalog import Symbol, base_name
 from .clock import Moment
 from .exchange import Exchange
-from .ledger import Ledger
+from .ledger import Ledger, PositionView
 from .numbers import exact
 from .orders import Event, Order, Ticket
 from .variants import Pace
@@ -47,7 +47,7 @@ class Market:
         """Let the account trade; its exchange comes to life with its first account."""
         base = base_name(exchange_id)
         if base not in self._exchanges:
-            self._exchanges[base] = Exchange(base, self._pace, self._random, self._heard)
+            self._exchanges[base] = Exchange(base, self._pace, self._random, self._heard, self.down)
         self._exchanges[base].open_account(exchange_id)
 
     def exchange(self, exchange_id: str) -> Exchange:
@@ -79,13 +79,21 @@ class Market:
             exchange.advance(moment)
 
     @exact
-    def place(self, ticket: Ticket, site: str, moment: Moment) -> Order:
-        """Give an order to its exchange.
+    def positions(self, exchange_id: str) -> list[PositionView]:
+        """Return the positions of an account as they are now.
+
+        Raises KeyError: if it was never opened.
+        """
+        return self.exchange(exchange_id).positions(exchange_id)
+
+    @exact
+    def place(self, ticket: Ticket, site: str, moment: Moment, *, strict: bool = False) -> Order:
+        """Give an order to its exchange; strict: which refuses what the guide says it lacks.
 
         Raises KeyError: if its account was never opened.
         """
         self._placed += 1
-        order = self.exchange(ticket.exchange_id).place(ticket, site, self._placed, moment)
+        order = self.exchange(ticket.exchange_id).place(ticket, site, self._placed, moment, strict=strict)
         self.executions[ticket.client_order_id] += 1
         self._by_client.setdefault(ticket.client_order_id, []).append(order)
         return order
