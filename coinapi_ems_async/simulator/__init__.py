@@ -13,6 +13,7 @@ from .processes import ProcessEnded, ProcessPerSite, SimulatorProcess
 from .proxy import FaultProxy
 from .records import OPERATIONS, Record
 from .simulator import Simulator
+from .site_faults import SiteFault
 from .variants import Http2, Pace, Variants
 from .wire_faults import Cut, FaultPlan, WireFault
 
@@ -35,6 +36,7 @@ __all__ = [
     "Record",
     "Simulator",
     "SimulatorProcess",
+    "SiteFault",
     "Variants",
     "WireFault",
 ]

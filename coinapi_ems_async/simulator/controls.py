@@ -57,6 +57,7 @@ class Controls:
 
     def executions(self, client_order_id: str) -> int:
         """Return how many orders with this id were given to an exchange, over all sites."""
+        self._world.catch_up()
         return self._world.market.executions[client_order_id]
 
     @property
@@ -167,6 +168,7 @@ class Controls:
         return exchange_id
 
     def _advance(self) -> Moment:
+        self._world.catch_up()
         moment = read_clock()
         self._world.market.advance(moment)
         return moment

@@ -21,6 +21,7 @@ class Front:
 
     def __call__(self, request: Request) -> Answer:
         """Answer one request; the delay of the site is part of the answer."""
+        self.api.world.catch_up()
         matched = self.api.match(request)
         operation, parameters = "unknown", self._unmatched
         if not isinstance(matched, Answer):
@@ -51,12 +52,14 @@ class Front:
         if injection.times is not None:
             injection.times -= 1
         real = self._real(request, matched) if injection.executes else None
+        if injection.execute == "after":
+            self.api.world.postpone(injection.lag, lambda: self._real(request, matched))
         if injection.hide and record.client_order_id is not None:
             self.api.world.hide(record.client_order_id, injection.hide)
         answer = real
         if answer is None or injection.forces:
             answer = injection.answer(request, self.api.world.variants)
-        injection.damage(answer)
+        injection.damage(answer, record.client_order_id)
         says_something = injection.forces or (answer.fault is not None and answer.fault.silent)
         answer.reset = injection.reset or (real is None and not says_something)
         return answer

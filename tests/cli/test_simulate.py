@@ -174,6 +174,8 @@ def test_wrong_switches_are_told_with_the_right_ones(cli: Cli, switches: list[st
         (["--faults", "503:order_new,when=now"], "there are site, client_order_id, body"),
         (["--faults", "seed=1,rate=0.1", "--faults", "seed=2,rate=0.1"], "there is a seed already."),
         (["--faults", "reset:response,site=nowhere"], "names 'nowhere', which is none of the sites:"),
+        (["--faults", "refuse:connect,site=nowhere"], "names 'nowhere', which is none of the sites:"),
+        (["--faults", "expired:certificate"], "'expired' is for servers with a certificate: add --tls."),
         (["--faults", "503:order_new,site=nowhere"], "names 'nowhere', which is none of the sites:"),
     ],
 )
@@ -216,6 +218,14 @@ def test_faults_on_the_wire_and_in_answers() -> None:
         _, err = process.communicate(timeout=10)
     assert "there: reset on connection 1, response after" in err
     assert " and 100 down" in err
+
+
+def test_a_site_that_nobody_reaches() -> None:
+    with simulating("--json", "--site", "there=0", "--faults", "refuse:connect,site=here") as process:
+        told = json.loads(first_line(process))
+        key = variables(told["export"])["COINAPI_API_KEY"]
+        assert fetch(f"{told['sites']['here']}/v1/orders", key) == "URLError"
+        assert fetch(f"{told['sites']['there']}/v1/orders", key) == 200
 
 
 def test_faults_from_a_seed_are_shown() -> None:
