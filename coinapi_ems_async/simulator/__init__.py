@@ -14,6 +14,7 @@ from .proxy import FaultProxy
 from .records import OPERATIONS, Record
 from .simulator import Simulator
 from .site_faults import SiteFault
+from .thread import SimulatorThread
 from .variants import Http2, Pace, Variants
 from .wire_faults import Cut, FaultPlan, WireFault
 
@@ -36,6 +37,7 @@ __all__ = [
     "Record",
     "Simulator",
     "SimulatorProcess",
+    "SimulatorThread",
     "SiteFault",
     "Variants",
     "WireFault",

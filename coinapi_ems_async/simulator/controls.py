@@ -2,8 +2,9 @@
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from decimal import Decimal
-from typing import Literal
+from typing import Any, Literal
 
 from coinapi_ems_async.models.enums import Side
 
@@ -43,6 +44,17 @@ class Controls:
     @variants.setter
     def variants(self, variants: Variants) -> None:
         self._world.variants = variants
+
+    def refuse_callers(self, status: Literal[401, 403] | None) -> None:
+        """Set `auth_fail`."""
+        self.auth_fail = status
+
+    def vary(self, **changes: Any) -> None:
+        """Change some of the variants.
+
+        Raises TypeError: if there is no such variant.
+        """
+        self.variants = replace(self.variants, **changes)
 
     # What happened
 
