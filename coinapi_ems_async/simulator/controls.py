@@ -14,7 +14,7 @@ from .catalog import base_name, symbols_of
 from .clock import Moment
 from .injections import Injection
 from .ledger import Balance, PositionView
-from .orders import Order
+from .orders import Order, Ticket
 from .records import MANAGEMENT, Record, Records
 from .variants import Variants
 
@@ -157,6 +157,48 @@ class Controls:
             self._world.market.slow.add(self._account(exchange_id))
         else:
             self._world.market.slow.discard(exchange_id)
+
+    def exchange_stubborn(self, exchange_id: str, stubborn: bool = True) -> None:
+        """Let an account's exchange refuse cancels: PENDING_CANCEL, then NEW or PARTIALLY_FILLED again.
+
+        Raises KeyError: if there is no such account.
+        """
+        if stubborn:
+            self._world.market.stubborn.add(self._account(exchange_id))
+        else:
+            self._world.market.stubborn.discard(exchange_id)
+
+    def discover(
+        self,
+        exchange_id: str,
+        symbol: str,
+        side: Side,
+        amount: Decimal | int | str,
+        price: Decimal | int | str,
+    ) -> str:
+        """Let the service find an order in the book that the account's owner placed elsewhere; return its id.
+
+        Its client_order_id is the exchange's id, for want of another; every site knows it.
+
+        Raises KeyError: if there is no such account or symbol.
+        Raises ValueError: if the exchange would not take it, or it would trade at once.
+        """
+        moment, names = self._advance(), self.symbols(self._account(exchange_id))
+        known = next((coinapi_id for coinapi_id, name in names.items() if symbol in (coinapi_id, name)), None)
+        if known is None:
+            raise KeyError(symbol)
+        ticket = Ticket(
+            exchange_id=exchange_id,
+            client_order_id="",
+            symbol_id_exchange=None,
+            symbol_id_coinapi=known,
+            amount=Decimal(amount),
+            price=Decimal(price),
+            side=Side(side),
+            order_type="LIMIT",
+            time_in_force="GOOD_TILL_CANCEL",
+        )
+        return self._world.market.discover(ticket, moment).client_order_id
 
     def inject(self, injection: Injection) -> Injection:
         """Force an answer; of several that match, the oldest not used up is taken.

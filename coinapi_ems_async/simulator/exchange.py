@@ -14,6 +14,7 @@ REST has no session that could end.
 import heapq
 import string
 from collections.abc import Callable, Set
+from dataclasses import replace
 from decimal import Decimal
 from itertools import count
 from random import Random
@@ -46,8 +47,8 @@ class _Step(NamedTuple):
 class Exchange:
     """One exchange and the accounts on it.
 
-    `emit` hears every change of an order; `down` are the accounts that the service cannot reach. Callers run
-    inside the exact decimal context (`numbers.exact`).
+    `emit` hears every change of an order; `down` are the accounts that the service cannot reach, `stubborn`
+    those whose cancels are refused. Callers run inside the exact decimal context (`numbers.exact`).
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class Exchange:
         random: Random,
         emit: Callable[[Event], None],
         down: Set[str] = frozenset(),
+        stubborn: Set[str] = frozenset(),
     ) -> None:
         self.base = base
         self.pace = pace
@@ -66,6 +68,7 @@ class Exchange:
         self._random = random
         self._emit = emit
         self._down = down
+        self._stubborn = stubborn
         self._reducing: list[Order] = []
         self._steps: list[_Step] = []
         self._turns = count()
@@ -117,6 +120,26 @@ class Exchange:
         self._at(replied.now, moment, lambda then: self._reply(order, then))
         return order
 
+    def discover(self, ticket: Ticket, serial: int, moment: Moment) -> Order:
+        """Let an order rest in the book that came another way, and be found there: NEW is its first step.
+
+        Raises ValueError: if it would not be taken, or trades at once: what is found rests.
+        """
+        number = self._exchange_order_id(serial)
+        order = Order(
+            replace(ticket, client_order_id=number), self.symbol(ticket.symbol_id_coinapi or ""), None, serial
+        )
+        order.number = number
+        if order.symbol is not None:
+            crossed = self.books[order.symbol.coinapi_id].first_match(ticket.side, ticket.price)
+            if crossed is not None:
+                raise ValueError(f"it would trade at once, at {crossed.price}")
+        refusal = self._refusal(order, moment)
+        if refusal is not None:
+            raise ValueError(refusal)
+        self._enter(order, moment)
+        return order
+
     def cancel(self, order: Order, moment: Moment) -> None:
         """Ask for the end of an order: PENDING_CANCEL at once, or as soon as it has reached the book."""
         if order.is_final or order.status == _S.PENDING_CANCEL:
@@ -125,7 +148,7 @@ class Exchange:
             order.cancel_requested = True
             return
         self._emit(order.step(_S.PENDING_CANCEL, moment.ticks))
-        self._later(moment.now + self.pace.cancel, lambda then: self._close(order, then))
+        self._later(moment.now + self.pace.cancel, lambda then: self._answer_cancel(order, then))
 
     def advance(self, moment: Moment) -> None:
         """Run every step that is due, in order of its time."""
@@ -250,6 +273,12 @@ class Exchange:
             self.books[order.symbol.coinapi_id].remove(quote)
         self.ledgers[ticket.exchange_id].release(order.symbol, ticket.side, ticket.price, order.left)
         self._emit(order.step(_S.CANCELED, moment.ticks))
+
+    def _answer_cancel(self, order: Order, moment: Moment) -> None:
+        if order.exchange_id not in self._stubborn:
+            self._close(order, moment)
+        elif order.status == _S.PENDING_CANCEL:  # else a fill has taken it back already
+            self._emit(order.step(_S.PARTIALLY_FILLED if order.filled else _S.NEW, moment.ticks))
 
     def _expire(self, order: Order, moment: Moment) -> None:
         # The exchange ends the order by itself, the service sends a cancel, once and only if it can (EMS guide,

@@ -165,9 +165,7 @@ class Gateway(Api):
         rows = [
             world.writer.history_row(event, key)
             for event in world.market.events
-            if start <= event.ticks < end
-            and event.order.exchange_id in served
-            and scope in (None, event.order.site)
+            if start <= event.ticks < end and event.order.exchange_id in served and event.order.is_known_at(scope)
         ]
         return json_answer(rows)
 

@@ -30,6 +30,7 @@ class Market:
     def __init__(self, pace: Pace, *, seed: int | None = None, limit: int = 100_000) -> None:
         self.down: set[str] = set()
         self.slow: set[str] = set()
+        self.stubborn: set[str] = set()
         self.executions: Counter[str] = Counter()
         self.events: deque[Event] = deque(maxlen=limit)
         self._pace = pace
@@ -47,7 +48,7 @@ class Market:
         """Let the account trade; its exchange comes to life with its first account."""
         base = base_name(exchange_id)
         if base not in self._exchanges:
-            self._exchanges[base] = Exchange(base, self._pace, self._random, self._heard, self.down)
+            self._exchanges[base] = Exchange(base, self._pace, self._random, self._heard, self.down, self.stubborn)
         self._exchanges[base].open_account(exchange_id)
 
     def exchange(self, exchange_id: str) -> Exchange:
@@ -99,6 +100,19 @@ class Market:
         return order
 
     @exact
+    def discover(self, ticket: Ticket, moment: Moment) -> Order:
+        """Let an order be found in the book that was placed outside the service; its id is the exchange's.
+
+        Raises KeyError: if its account was never opened.
+        Raises ValueError: if the exchange would not take it, or it would trade at once.
+        """
+        self._placed += 1
+        order = self.exchange(ticket.exchange_id).discover(ticket, self._placed, moment)
+        self._by_client.setdefault(order.client_order_id, []).append(order)
+        self._by_exchange[order.client_order_id] = order
+        return order
+
+    @exact
     def cancel(self, order: Order, moment: Moment) -> None:
         """Ask the exchange to cancel an order; finished ones stay as they are."""
         self.exchange(order.exchange_id).cancel(order, moment)
@@ -131,7 +145,7 @@ class Market:
     def open_orders(self, accounts: Set[str], site: str | None) -> list[Order]:
         """Return the unfinished orders of `accounts`; `site`: only those placed there."""
         return [
-            order for order in self._live.values() if order.exchange_id in accounts and site in (None, order.site)
+            order for order in self._live.values() if order.exchange_id in accounts and order.is_known_at(site)
         ]
 
     def by_client_id(self, client_order_id: str, site: str | None, exchange_id: str | None = None) -> Order | None:
@@ -142,7 +156,7 @@ class Market:
         placed = [
             order
             for order in self._by_client.get(client_order_id, ())
-            if site in (None, order.site) and exchange_id in (None, order.exchange_id)
+            if order.is_known_at(site) and exchange_id in (None, order.exchange_id)
         ]
         live = [order for order in placed if not order.is_final]
         found = live or placed
@@ -151,7 +165,7 @@ class Market:
     def by_exchange_id(self, exchange_order_id: str, site: str | None) -> Order | None:
         """Return the order to which the exchange gave this id."""
         order = self._by_exchange.get(exchange_order_id)
-        return order if order is not None and site in (None, order.site) else None
+        return order if order is not None and order.is_known_at(site) else None
 
     def _symbol(self, exchange_id: str, name: str) -> tuple[Exchange, Symbol]:
         exchange = self.exchange(exchange_id)

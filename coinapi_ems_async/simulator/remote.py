@@ -216,6 +216,17 @@ class Remote(Stage):
         """Make an account too slow to answer new orders."""
         self.do("exchange_slow", exchange_id, slow)
 
+    def exchange_stubborn(self, exchange_id: str, stubborn: bool = True) -> None:
+        """Let an account's exchange refuse cancels."""
+        self.do("exchange_stubborn", exchange_id, stubborn)
+
+    def discover(
+        self, exchange_id: str, symbol: str, side: Side, amount: Decimal | int | str, price: Decimal | int | str
+    ) -> str:
+        """Let the service find an order in the book that was placed elsewhere; return its id."""
+        found: str = self.do("discover", exchange_id, symbol, side, amount, price)
+        return found
+
     def refuse_callers(self, status: Literal[401, 403] | None) -> None:
         """Answer every operation that needs a key with this status; None: the key decides."""
         self.do("refuse_callers", status)
