@@ -62,5 +62,5 @@ async def test_an_answer_that_is_cut_hides_no_order(ems_simulator: SimulatorThre
 
 if __name__ == "__main__":
     options = [f"-W{option}" for option in sys.warnoptions]
-    arguments = ["-q", "-p", "no:cacheprovider", __file__]
+    arguments = ["-q", "-p", "no:cacheprovider", "-o", "asyncio_default_fixture_loop_scope=function", __file__]
     sys.exit(subprocess.call([sys.executable, *options, "-m", "pytest", *arguments]))  # noqa: S603

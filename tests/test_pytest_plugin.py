@@ -97,7 +97,7 @@ def run(directory: Path, text: str, *options: str, ini: str = USUAL) -> "subproc
     """Run pytest as a user would, in a directory of their own."""
     (directory / "pytest.ini").write_text(ini)
     (directory / "test_mine.py").write_text(text)
-    command = [sys.executable, "-X", "dev", "-m", "pytest", "-q", *options]
+    command = [sys.executable, "-m", "pytest", "-q", *options]
     return subprocess.run(command, cwd=directory, capture_output=True, text=True, timeout=50, check=False)
 
 
@@ -147,12 +147,10 @@ def test_it(pytestconfig):
     passed(run(tmp_path, text), 1)
 
 
-def test_the_markers_are_listed_and_the_fixtures_documented(tmp_path: Path) -> None:
-    listed = run(tmp_path, "", "--markers").stdout
-    assert "@pytest.mark.ems_simulator(**arguments): arguments of coinapi_ems_async.simulator.Simulator" in listed
-    shown = run(tmp_path, "", "--fixtures").stdout
-    assert "Run a simulator of the whole service during the test" in shown
-    assert "Return a client of that simulator, not yet open" in shown
+def test_the_markers_are_told(pytestconfig: pytest.Config) -> None:
+    listed = "\n".join(pytestconfig.getini("markers"))
+    assert "ems_simulator(**arguments): arguments of coinapi_ems_async.simulator.Simulator" in listed
+    assert "ems_client(**arguments): arguments of coinapi_ems_async.EMSClient" in listed
 
 
 def test_it_is_an_entry_point() -> None:
