@@ -2,7 +2,8 @@
 
 `Simulator` starts one management server (Managed Cloud REST API) and one gateway (EMS REST API) per site,
 each on a port of its own with a delay of its own; behind them exchanges with order books, balances and
-positions on which orders really fill.
+positions on which orders really fill. `SimulatorThread` and `SimulatorProcess` run one beside your own loop; the
+first is what the pytest fixture `ems_simulator` gives.
 """
 
 from .book import BookView, Level

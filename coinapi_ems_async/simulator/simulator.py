@@ -52,6 +52,8 @@ class Simulator(Controls):
         record_limit: requests, finished orders and history rows that are kept.
         host: address to listen on.
         management_port: port of the management server; 0: any.
+        management_limit: requests that the management server lets be under way at once, as the service does per
+            key; one more is answered 429. They are under way for its delay: `set_delay("management", ...)`.
         ports: location id -> port, or the ports in the order of the sites; the rest get any.
         seed: makes the ids the exchanges give out repeatable.
         require_bearer: token that must come in `Authorization: Bearer` besides the key.
@@ -84,6 +86,7 @@ class Simulator(Controls):
         record_limit: int = 100_000,
         host: str = "127.0.0.1",
         management_port: int = 0,
+        management_limit: int | None = None,
         ports: Mapping[str, int] | Sequence[int] | None = None,
         seed: int | None = None,
         require_bearer: str | None = None,
@@ -111,6 +114,7 @@ class Simulator(Controls):
         super().__init__(world, record_limit)
         self._tls = tls
         self._host = host
+        self._management_limit = management_limit
         self._authority = Authority(authority)
         if tls:
             self._authority.check()
@@ -304,9 +308,10 @@ class Simulator(Controls):
 
     def _site(self, name: str, delay: float, port: int, numbers: Iterator[int]) -> Site:
         api: Api = Gateway(self._world, name)
+        limit = None
         if name == MANAGEMENT:
-            api = Management(self._world, self._authority.mint)
-        front = Front(name, api, self._records, self._injections, delay_of(delay))
+            api, limit = Management(self._world, self._authority.mint), self._management_limit
+        front = Front(name, api, self._records, self._injections, delay_of(delay), limit)
         return Site(front, Listener(front, self._host, port, numbers, self._http2))
 
     def _put_behind_a_wire(self, name: str, site: Site, plan: FaultPlan | None) -> None:
