@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from .ledger import Balance
 from .orders import Order
+from .records import Record
 from .remote import Facts, Question, Remote, facts_of
 from .simulator import Simulator
 
@@ -130,6 +131,8 @@ async def _ask(simulator: Simulator, question: Question) -> Any:
 
 def _apart(value: Any) -> Any:
     """Copy what the simulator goes on changing."""
-    if type(value) is tuple:
-        return tuple(map(_apart, value))
+    if type(value) in (list, tuple):
+        return type(value)(map(_apart, value))
+    if isinstance(value, Record):
+        return copy.copy(value)
     return copy.deepcopy(value) if isinstance(value, Order | Balance) else value

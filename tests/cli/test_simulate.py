@@ -220,12 +220,24 @@ def test_faults_on_the_wire_and_in_answers() -> None:
     assert " and 100 down" in err
 
 
-def test_a_site_that_nobody_reaches() -> None:
-    with simulating("--json", "--site", "there=0", "--faults", "refuse:connect,site=here") as process:
+def test_sites_that_nobody_reaches(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    faults = ["refuse:connect,site=here", "blackhole:connect,site=there"]
+    switches = [part for fault in faults for part in ("--faults", fault)]
+    with simulating("--json", "--site", "there=0", "--site", "last=0", *switches) as process:
         told = json.loads(first_line(process))
-        key = variables(told["export"])["COINAPI_API_KEY"]
-        assert fetch(f"{told['sites']['here']}/v1/orders", key) == "URLError"
-        assert fetch(f"{told['sites']['there']}/v1/orders", key) == 200
+        for name, value in variables(told["export"]).items():
+            monkeypatch.setenv(name, value)
+        found = {one["id"]: one["health"] for one in cli("sites", "--json").json}
+        assert found["last"] == "healthy"
+        assert "healthy" not in (found["here"], found["there"])
+        placed = cli(*order("--execute", "--json")).json
+        assert (placed["outcome"], placed["site"]) == ("accepted", "last")
+
+
+def test_a_certificate_that_has_expired(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    with simulating("--tls", "--json", "--faults", "expired:certificate") as process:
+        use(process, monkeypatch)
+        assert cli(*order("--execute", "--json")).json["outcome"] == "not_sent"
 
 
 def test_faults_from_a_seed_are_shown() -> None:

@@ -112,6 +112,9 @@ async def test_its_exchanges_are_seen_and_steered() -> None:
         assert sim.balance(ACCOUNT, "BTC").available == before.available + 1
         assert sim.book(ACCOUNT, SYMBOL).bids[0].price == D("10799.2")
         assert sim.positions("DERIBIT") == ()
+        sim.exchange_stubborn(ACCOUNT)
+        name = sim.discover(ACCOUNT, SYMBOL, Side.BUY, 1, 9000)
+        assert [one.client_order_id for one in sim.orders()] == ["order-1", name]
         sim.set_delay(EAST, 0.001)
         sim.inject(Injection(operation="order_new", hang=True, status=418))
         waiting = asyncio.create_task(place(sim, client_order_id="b"))
@@ -139,6 +142,31 @@ def test_what_goes_wrong_there_is_told_here() -> None:
         with pytest.raises(RuntimeError, match="runs already"):
             sim.start()
     assert "coinapi-ems: simulator" not in threads()
+
+
+def test_a_call_waits_only_so_long() -> None:
+    with SimulatorThread(sites={EAST: 0.0}, pace=INSTANT, patience=0.03) as sim:
+        with pytest.raises(TimeoutError, match="does not answer within"):
+            sim.blackhole_site(EAST)  # takes longer: it waits until a connection hangs
+        with pytest.raises(BROKEN):
+            asyncio.run(place(sim))
+    with pytest.raises(RuntimeError, match="does not run"):
+        sim.start_site(EAST)
+
+
+def test_what_was_told_stays_as_it_was() -> None:
+    with SimulatorThread(sites={EAST: 0.0}, pace=INSTANT) as sim:
+        sim.inject(Injection(operation="order_new", hang=True, status=418))
+
+        async def main() -> None:
+            waiting = asyncio.create_task(place(sim))
+            while not (told := sim.requests()):
+                await asyncio.sleep(0.001)
+            sim.release()
+            assert await waiting == 418
+            assert [one.status for one in (*told, *sim.requests())] == [None, 418]
+
+        asyncio.run(main())
 
 
 def test_it_may_be_asked_from_many_threads() -> None:
