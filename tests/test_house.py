@@ -24,7 +24,7 @@ FLOORS = [
 ]
 PURE = [
     *("errors", "matrix", "outcomes", "operations", "answers", "simulator/exchange", "simulator/book"),
-    *("simulator/ledger", "simulator/market", "simulator/support"),
+    *("simulator/ledger", "simulator/market", "simulator/reducing", "simulator/support"),
     "transport/idle",
     *(f"sites/{name}" for name in ("directory", "estimator", "health", "selector", "urls")),
     *(name for name in MODULES if name.startswith("models/")),

@@ -5,10 +5,7 @@ fixed middle. Size that was taken comes back whole `Pace.replenish` seconds late
 trades with whatever then crosses it, so that an order for more than the house quotes fills step by step.
 Orders of all accounts, and of outside traders, share the book by price, then by time.
 
-DO_NOT_INCREASE, where the exchange has it: the order is refused if there is no position it could reduce, fills
-for no more than that, and what is left then is cancelled. In the book such orders of an account offer together no
-more than its position: the youngest give way. CANCEL_ON_DISCONNECT and its opposite change nothing: a caller of
-REST has no session that could end.
+CANCEL_ON_DISCONNECT and its opposite change nothing: a caller of REST has no session that could end.
 """
 
 import heapq
@@ -27,9 +24,9 @@ from .book import Book, Quote
 from .catalog import LEVELS, Symbol, symbols_of
 from .clock import Moment, read_time
 from .ledger import Ledger, PositionView
-from .numbers import ZERO
 from .orders import Event, Order, Ticket
-from .support import lack, supports
+from .reducing import Reducing
+from .support import lack
 from .variants import Pace
 
 _S = OrderStatus
@@ -69,7 +66,7 @@ class Exchange:
         self._emit = emit
         self._down = down
         self._stubborn = stubborn
-        self._reducing: list[Order] = []
+        self._reducing = Reducing(base, self.ledgers, self.books, self._close)
         self._steps: list[_Step] = []
         self._turns = count()
         self._restocking: set[tuple[str, Side, Decimal]] = set()
@@ -185,10 +182,6 @@ class Exchange:
         parts = ("".join(self._random.choices(_LETTERS, k=size)) for size in (5, 5, 6))
         return "O" + "-".join(parts)
 
-    def _reduces(self, order: Order) -> bool:
-        only = ExecInst.DO_NOT_INCREASE
-        return only in order.ticket.exec_inst and supports(self.base, only)
-
     def _refusal(self, order: Order, replied: Moment) -> str | None:
         ticket, symbol = order.ticket, order.symbol
         if symbol is None:
@@ -200,7 +193,7 @@ class Exchange:
         if ticket.expire_time is not None and read_time(ticket.expire_time) <= replied.ticks:
             return "EGeneral:Invalid arguments:expiretm"
         ledger = self.ledgers[ticket.exchange_id]
-        if self._reduces(order) and not ledger.reducible(symbol, ticket.side):
+        if not self._reducing.room(order):
             return "EOrder:Reduce only:No position exists"
         if not ledger.lock(symbol, ticket.side, ticket.price, ticket.amount):
             return "EOrder:Insufficient funds"
@@ -214,7 +207,7 @@ class Exchange:
         crosses = book.first_match(ticket.side, ticket.price) is not None
         if ExecInst.MAKER_OR_CANCEL in ticket.exec_inst and crosses:
             return self._close(order, moment)
-        amount = self._fillable(order, order.symbol)
+        amount = self._reducing.room(order)
         if force == TimeInForce.FILL_OR_KILL and ticket.amount > min(
             amount, book.depth(ticket.side, ticket.price)
         ):
@@ -229,40 +222,13 @@ class Exchange:
             self.cancel(order, moment)
         return None
 
-    def _fillable(self, order: Order, symbol: Symbol) -> Decimal:
-        ticket = order.ticket
-        if not self._reduces(order):
-            return ticket.amount
-        return min(ticket.amount, self.ledgers[ticket.exchange_id].reducible(symbol, ticket.side))
-
     def _rest(self, order: Order, book: Book, left: Decimal, moment: Moment) -> None:
         ticket = order.ticket
         if not order.filled:
             self._emit(order.step(_S.NEW, moment.ticks))
         order.quote = Quote(order, ticket.side, ticket.price, left)
         book.add(order.quote)
-        if self._reduces(order):
-            self._reducing.append(order)
-            self._trim(ticket.exchange_id, moment)
-
-    def _trim(self, exchange_id: str, moment: Moment) -> None:
-        """Let the resting orders of an account that may only reduce offer no more than its positions."""
-        offered: dict[tuple[str, Side], Decimal] = {}
-        for order in self._reducing:
-            quote, symbol = order.quote, order.symbol
-            if order.exchange_id != exchange_id or quote is None or symbol is None:
-                continue
-            key = (symbol.coinapi_id, quote.side)
-            room = self.ledgers[exchange_id].reducible(symbol, quote.side) - offered.get(key, ZERO)
-            before, now = quote.amount, min(order.left, room)
-            if not now:
-                self._close(order, moment)
-                continue
-            offered[key] = offered.get(key, ZERO) + now
-            quote.amount = now
-            if not before:  # it was sold out, and the position has grown again
-                self.books[symbol.coinapi_id].add(quote)
-        self._reducing = [one for one in self._reducing if not one.is_final]
+        self._reducing.rest(order, moment)
 
     def _close(self, order: Order, moment: Moment) -> None:
         if order.is_final or order.symbol is None:
@@ -307,9 +273,8 @@ class Exchange:
             for order in (quote.owner, taker):
                 if order is not None:
                     self._fill(order, symbol, quote.price, size, moment)
-            if self._reducing:
-                for account in {one.exchange_id for one in (quote.owner, taker) if one is not None}:
-                    self._trim(account, moment)
+            for account in {one.exchange_id for one in (quote.owner, taker) if one is not None}:
+                self._reducing.trim(account, moment)
             if quote.owner is None:
                 self._restock(symbol, quote, moment)
         return amount
