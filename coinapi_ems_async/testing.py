@@ -1,4 +1,4 @@
-"""What your own tests need beside the simulator (`coinapi_ems_async.simulator`).
+"""What your own tests need beside the simulator (`simulator`) and its fixtures for pytest (`pytest_plugin`).
 
 `aioresponses` answers calls of the Managed Cloud API in place of a server:
 

@@ -24,6 +24,7 @@ FLOORS = [
 ]
 PURE = [
     *("errors", "matrix", "outcomes", "operations", "answers", "simulator/exchange", "simulator/book"),
+    *("simulator/ledger", "simulator/market", "simulator/reducing", "simulator/support"),
     *("hedging", "transport/idle"),
     *(
         f"sites/{name}"
@@ -76,11 +77,11 @@ def test_arrows_go_down(name: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(MODULES))
 def test_nothing_leans_on_the_simulator_or_the_command_line(name: str) -> None:
-    room = name.split("/")[0]
+    room, allowed = name.split("/")[0], {("cli", "simulator"), ("pytest_plugin", "simulator")}
     for used in imports(name, types_too=True):
-        for closed in ("simulator", "cli", "testing"):
+        for closed in ("simulator", "cli", "testing", "pytest_plugin"):
             inside = f"{used}.".startswith(f"coinapi_ems_async.{closed}.")
-            assert not inside or room == closed or (room, closed) == ("cli", "simulator"), f"{name} uses {used}"
+            assert not inside or room == closed or (room, closed) in allowed, f"{name} uses {used}"
 
 
 @pytest.mark.parametrize("name", PURE)

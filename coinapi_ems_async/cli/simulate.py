@@ -80,6 +80,7 @@ async def simulate(
     with _stopping() as stopped:
         try:
             await _start(simulator, management_port)
+            await _strike(simulator, specs)
             line = _environment(simulator.environment(), api_key_file)
             _tell(run, simulator.management_url, simulator.site_urls, line, faults or [])
             if log:
@@ -139,9 +140,25 @@ def _inject(simulator: "Simulator", specs: "Sequence[Spec]") -> None:
                 for name in simulator.site_urls if site is None else [site]:
                     simulator.wire(name).inject(fault)
         except KeyError:
-            known = ", ".join(simulator.site_urls)
-            unknown = site or getattr(fault, "site", None)
-            raise Failure(f"--faults names {unknown!r}, which is none of the sites: {known}.") from None
+            raise _unknown(site or getattr(fault, "site", None), simulator) from None
+
+
+async def _strike(simulator: "Simulator", specs: "Sequence[Spec]") -> None:
+    from ..simulator import SiteFault
+
+    for fault, site in specs:
+        if isinstance(fault, SiteFault):
+            try:
+                for name in simulator.site_urls if site is None else [site]:
+                    await simulator.strike(name, fault)
+            except KeyError:
+                raise _unknown(site, simulator) from None
+            except RuntimeError:
+                raise Failure(f"--faults {fault.kind!r} is for servers with a certificate: add --tls.") from None
+
+
+def _unknown(site: str | None, simulator: "Simulator") -> Failure:
+    return Failure(f"--faults names {site!r}, which is none of the sites: {', '.join(simulator.site_urls)}.")
 
 
 async def _start(simulator: "Simulator", port: int) -> None:

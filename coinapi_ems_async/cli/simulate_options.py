@@ -126,7 +126,8 @@ class SimulateOptions:
         typer.Option(
             metavar="SPEC",
             help="What is to go wrong; may be repeated. On the wire, after so many bytes: reset:response@120 "
-            "(or fin, freeze, delay, drip; request, connect). In an answer: 503:order_new, 504:order_new,"
+            "(or fin, freeze, delay, drip; request, connect). To a site: refuse:connect, blackhole:connect, "
+            "expired:certificate. In an answer: 503:order_new, 504:order_new,"
             "execute=before, reset:order_new, real:balances,truncate=40,end=fin. Drawn: seed=7,rate=0.02. More "
             "by ,NAME=VALUE, such as ,times=3 (or forever) or ,site=ID; a wrong NAME lists them all.",
             rich_help_panel=_FAULTS,

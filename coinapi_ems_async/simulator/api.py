@@ -30,6 +30,19 @@ class World:
     shared_orders: bool = True
     journal: Journal | None = None
     _hidden: dict[str, float] = field(default_factory=dict)
+    _postponed: list[tuple[float, Callable[[], object]]] = field(default_factory=list)
+
+    def postpone(self, seconds: float, run: Callable[[], object]) -> None:
+        """Run an operation when so much time has passed; whoever looks at the world catches up first."""
+        self._postponed.append((self.clock().now + seconds, run))
+
+    def catch_up(self) -> None:
+        """Run the operations whose time has come."""
+        now = self.clock().now if self._postponed else 0.0
+        due = [one for one in self._postponed if one[0] <= now]
+        for one in due:
+            self._postponed.remove(one)
+            one[1]()
 
     def hide(self, client_order_id: str, seconds: float) -> None:
         """Keep an order out of status reads and of the lists of open orders for so long."""

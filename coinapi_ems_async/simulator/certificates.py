@@ -1,11 +1,14 @@
 """The simulator's own certificate authority; made when first needed, because it costs time."""
 
 import ssl
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING
+
+from .site_faults import CertificateKind
 
 if TYPE_CHECKING:
     import trustme
@@ -66,16 +69,28 @@ class Authority:
         private = key.private_bytes(form.Encoding.PEM, form.PrivateFormat.PKCS8, form.NoEncryption())
         return public + private + issued.cert_chain_pems[0].bytes()
 
-    def server_context(self, host: str, *, client_certificates: bool, http2: bool = False) -> ssl.SSLContext:
+    def server_context(
+        self, host: str, *, client_certificates: bool, http2: bool = False, kind: CertificateKind = "valid"
+    ) -> ssl.SSLContext:
         """Return the context of a server on `host`; client certificates are asked for, never demanded."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.set_alpn_protocols(["h2", "http/1.1"] if http2 else ["http/1.1"])
-        self._ca.issue_cert(*dict.fromkeys((host, "127.0.0.1", "localhost"))).configure_cert(context)
+        self._issue(host, kind).configure_cert(context)
         if client_certificates:
             context.verify_mode = ssl.CERT_OPTIONAL
             context.load_verify_locations(cadata=self.pem.decode())
         return context
+
+    def _issue(self, host: str, kind: CertificateKind) -> "trustme.LeafCert":
+        names = ("elsewhere.invalid",) if kind == "wrong_host" else (host, "127.0.0.1", "localhost")
+        authority = self._ca
+        if kind == "untrusted":
+            import trustme
+
+            authority = trustme.CA(organization_name="Nobody")
+        end = datetime.now(UTC) + timedelta(days=-1 if kind == "expired" else 365)
+        return authority.issue_cert(*dict.fromkeys(names), not_before=end - timedelta(days=400), not_after=end)
 
     def client_context(self) -> ssl.SSLContext:
         """Return a context for clients that trusts this authority and nothing else."""

@@ -2,8 +2,9 @@
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from decimal import Decimal
-from typing import Literal
+from typing import Any, Literal
 
 from coinapi_ems_async.models.enums import Side
 
@@ -12,8 +13,8 @@ from .book import BookView
 from .catalog import base_name, symbols_of
 from .clock import Moment
 from .injections import Injection
-from .ledger import Balance
-from .orders import Order
+from .ledger import Balance, PositionView
+from .orders import Order, Ticket
 from .records import MANAGEMENT, Record, Records
 from .variants import Variants
 
@@ -44,6 +45,17 @@ class Controls:
     def variants(self, variants: Variants) -> None:
         self._world.variants = variants
 
+    def refuse_callers(self, status: Literal[401, 403] | None) -> None:
+        """Set `auth_fail`."""
+        self.auth_fail = status
+
+    def vary(self, **changes: Any) -> None:
+        """Change some of the variants.
+
+        Raises TypeError: if there is no such variant.
+        """
+        self.variants = replace(self.variants, **changes)
+
     # What happened
 
     @property
@@ -57,6 +69,7 @@ class Controls:
 
     def executions(self, client_order_id: str) -> int:
         """Return how many orders with this id were given to an exchange, over all sites."""
+        self._world.catch_up()
         return self._world.market.executions[client_order_id]
 
     @property
@@ -89,6 +102,14 @@ class Controls:
         """
         self._advance()
         return self._world.market.ledger(exchange_id).balance(asset)
+
+    def positions(self, exchange_id: str) -> tuple[PositionView, ...]:
+        """Return an account's positions as they are now.
+
+        Raises KeyError: if there is no such account.
+        """
+        self._advance()
+        return tuple(self._world.market.positions(exchange_id))
 
     # What is to happen
 
@@ -137,6 +158,48 @@ class Controls:
         else:
             self._world.market.slow.discard(exchange_id)
 
+    def exchange_stubborn(self, exchange_id: str, stubborn: bool = True) -> None:
+        """Let an account's exchange refuse cancels: PENDING_CANCEL, then NEW or PARTIALLY_FILLED again.
+
+        Raises KeyError: if there is no such account.
+        """
+        if stubborn:
+            self._world.market.stubborn.add(self._account(exchange_id))
+        else:
+            self._world.market.stubborn.discard(exchange_id)
+
+    def discover(
+        self,
+        exchange_id: str,
+        symbol: str,
+        side: Side,
+        amount: Decimal | int | str,
+        price: Decimal | int | str,
+    ) -> str:
+        """Let the service find an order in the book that the account's owner placed elsewhere; return its id.
+
+        Its client_order_id is the exchange's id, for want of another; every site knows it.
+
+        Raises KeyError: if there is no such account or symbol.
+        Raises ValueError: if the exchange would not take it, or it would trade at once.
+        """
+        moment, names = self._advance(), self.symbols(self._account(exchange_id))
+        known = next((coinapi_id for coinapi_id, name in names.items() if symbol in (coinapi_id, name)), None)
+        if known is None:
+            raise KeyError(symbol)
+        ticket = Ticket(
+            exchange_id=exchange_id,
+            client_order_id="",
+            symbol_id_exchange=None,
+            symbol_id_coinapi=known,
+            amount=Decimal(amount),
+            price=Decimal(price),
+            side=Side(side),
+            order_type="LIMIT",
+            time_in_force="GOOD_TILL_CANCEL",
+        )
+        return self._world.market.discover(ticket, moment).client_order_id
+
     def inject(self, injection: Injection) -> Injection:
         """Force an answer; of several that match, the oldest not used up is taken.
 
@@ -159,6 +222,7 @@ class Controls:
         return exchange_id
 
     def _advance(self) -> Moment:
+        self._world.catch_up()
         moment = read_clock()
         self._world.market.advance(moment)
         return moment

@@ -4,11 +4,14 @@ House rule of the simulated market: on each side of every book the house quotes 
 fixed middle. Size that was taken comes back whole `Pace.replenish` seconds later, as an order that first
 trades with whatever then crosses it, so that an order for more than the house quotes fills step by step.
 Orders of all accounts, and of outside traders, share the book by price, then by time.
+
+CANCEL_ON_DISCONNECT and its opposite change nothing: a caller of REST has no session that could end.
 """
 
 import heapq
 import string
-from collections.abc import Callable
+from collections.abc import Callable, Set
+from dataclasses import replace
 from decimal import Decimal
 from itertools import count
 from random import Random
@@ -20,8 +23,10 @@ from coinapi_ems_async.models.lifecycle import LIVE, OrderStatus
 from .book import Book, Quote
 from .catalog import LEVELS, Symbol, symbols_of
 from .clock import Moment, read_time
-from .ledger import Ledger
+from .ledger import Ledger, PositionView
 from .orders import Event, Order, Ticket
+from .reducing import Reducing
+from .support import lack
 from .variants import Pace
 
 _S = OrderStatus
@@ -39,10 +44,19 @@ class _Step(NamedTuple):
 class Exchange:
     """One exchange and the accounts on it.
 
-    `emit` hears every change of an order. Callers run inside the exact decimal context (`numbers.exact`).
+    `emit` hears every change of an order; `down` are the accounts that the service cannot reach, `stubborn`
+    those whose cancels are refused. Callers run inside the exact decimal context (`numbers.exact`).
     """
 
-    def __init__(self, base: str, pace: Pace, random: Random, emit: Callable[[Event], None]) -> None:
+    def __init__(
+        self,
+        base: str,
+        pace: Pace,
+        random: Random,
+        emit: Callable[[Event], None],
+        down: Set[str] = frozenset(),
+        stubborn: Set[str] = frozenset(),
+    ) -> None:
         self.base = base
         self.pace = pace
         self.symbols = symbols_of(base)
@@ -50,6 +64,9 @@ class Exchange:
         self.books = {symbol.coinapi_id: Book() for symbol in self.symbols}
         self._random = random
         self._emit = emit
+        self._down = down
+        self._stubborn = stubborn
+        self._reducing = Reducing(base, self.ledgers, self.books, self._close)
         self._steps: list[_Step] = []
         self._turns = count()
         self._restocking: set[tuple[str, Side, Decimal]] = set()
@@ -68,8 +85,22 @@ class Exchange:
         """Return the symbol with this CoinAPI or exchange id."""
         return next((one for one in self.symbols if name in (one.coinapi_id, one.exchange_id)), None)
 
-    def place(self, ticket: Ticket, site: str, serial: int, moment: Moment) -> Order:
-        """Receive an order and decide on it; ROUTING, and ROUTED or REJECTED, follow at their times."""
+    def middle(self, symbol: Symbol) -> Decimal:
+        """Return the middle between the best bid and the best ask; the house's if there is none of either."""
+        book = self.books[symbol.coinapi_id]
+        bid, ask = book.best(Side.BUY), book.best(Side.SELL)
+        return symbol.middle if bid is None or ask is None else (bid.price + ask.price) / 2
+
+    def positions(self, exchange_id: str) -> list[PositionView]:
+        """Return the positions of an account as they are now."""
+        ledger = self.ledgers[exchange_id]
+        return [ledger.view(one, self.middle(one.symbol)) for one in ledger.positions.values()]
+
+    def place(self, ticket: Ticket, site: str, serial: int, moment: Moment, *, strict: bool = False) -> Order:
+        """Receive an order and decide on it; ROUTING, and ROUTED or REJECTED, follow at their times.
+
+        strict: refuse a time in force or an instruction that the guide says the exchange lacks.
+        """
         symbol = self.symbol(ticket.symbol_id_coinapi or ticket.symbol_id_exchange or "")
         order = Order(ticket, symbol, site, serial)
         if self.base.startswith("KRAKEN"):
@@ -77,13 +108,33 @@ class Exchange:
         replied = moment.at(moment.now + self.pace.reply)
         routing = moment.at(min(moment.now + _ROUTING, replied.now))
         self._emit(order.step(_S.RECEIVED, moment.ticks))
-        order.verdict = self._refusal(order, replied)
+        order.verdict = (lack(self.base, ticket) if strict else None) or self._refusal(order, replied)
         if order.verdict is None:
             order.number = self._exchange_order_id(serial)
         end = _S.ROUTED if order.verdict is None else _S.REJECTED
         order.coming = ((_S.ROUTING, routing.ticks), (end, replied.ticks))
         self._at(routing.now, moment, lambda _: self._emit(order.proceed()))
         self._at(replied.now, moment, lambda then: self._reply(order, then))
+        return order
+
+    def discover(self, ticket: Ticket, serial: int, moment: Moment) -> Order:
+        """Let an order rest in the book that came another way, and be found there: NEW is its first step.
+
+        Raises ValueError: if it would not be taken, or trades at once: what is found rests.
+        """
+        number = self._exchange_order_id(serial)
+        order = Order(
+            replace(ticket, client_order_id=number), self.symbol(ticket.symbol_id_coinapi or ""), None, serial
+        )
+        order.number = number
+        if order.symbol is not None:
+            crossed = self.books[order.symbol.coinapi_id].first_match(ticket.side, ticket.price)
+            if crossed is not None:
+                raise ValueError(f"it would trade at once, at {crossed.price}")
+        refusal = self._refusal(order, moment)
+        if refusal is not None:
+            raise ValueError(refusal)
+        self._enter(order, moment)
         return order
 
     def cancel(self, order: Order, moment: Moment) -> None:
@@ -94,7 +145,7 @@ class Exchange:
             order.cancel_requested = True
             return
         self._emit(order.step(_S.PENDING_CANCEL, moment.ticks))
-        self._later(moment.now + self.pace.cancel, lambda then: self._close(order, then))
+        self._later(moment.now + self.pace.cancel, lambda then: self._answer_cancel(order, then))
 
     def advance(self, moment: Moment) -> None:
         """Run every step that is due, in order of its time."""
@@ -142,6 +193,8 @@ class Exchange:
         if ticket.expire_time is not None and read_time(ticket.expire_time) <= replied.ticks:
             return "EGeneral:Invalid arguments:expiretm"
         ledger = self.ledgers[ticket.exchange_id]
+        if not self._reducing.room(order):
+            return "EOrder:Reduce only:No position exists"
         if not ledger.lock(symbol, ticket.side, ticket.price, ticket.amount):
             return "EOrder:Insufficient funds"
         return None
@@ -154,36 +207,51 @@ class Exchange:
         crosses = book.first_match(ticket.side, ticket.price) is not None
         if ExecInst.MAKER_OR_CANCEL in ticket.exec_inst and crosses:
             return self._close(order, moment)
-        if force == TimeInForce.FILL_OR_KILL and book.depth(ticket.side, ticket.price) < ticket.amount:
+        amount = self._reducing.room(order)
+        if force == TimeInForce.FILL_OR_KILL and ticket.amount > min(
+            amount, book.depth(ticket.side, ticket.price)
+        ):
             return self._close(order, moment)
-        left = self._sweep(order, order.symbol, ticket.side, ticket.price, ticket.amount, moment)
-        if not left:
+        left = self._sweep(order, order.symbol, ticket.side, ticket.price, amount, moment)
+        if not order.left:
             return None
-        if force in _NEVER_RESTS:
+        if force in _NEVER_RESTS or not left:
             return self._close(order, moment)
+        self._rest(order, book, left, moment)
+        if order.cancel_requested:
+            self.cancel(order, moment)
+        return None
+
+    def _rest(self, order: Order, book: Book, left: Decimal, moment: Moment) -> None:
+        ticket = order.ticket
         if not order.filled:
             self._emit(order.step(_S.NEW, moment.ticks))
         order.quote = Quote(order, ticket.side, ticket.price, left)
         book.add(order.quote)
-        if order.cancel_requested:
-            self.cancel(order, moment)
-        return None
+        self._reducing.rest(order, moment)
 
     def _close(self, order: Order, moment: Moment) -> None:
         if order.is_final or order.symbol is None:
             return
         ticket = order.ticket
-        if order.quote is not None:
-            self.books[order.symbol.coinapi_id].remove(order.quote)
-            order.quote = None
+        quote, order.quote = order.quote, None
+        if quote is not None and quote.amount:
+            self.books[order.symbol.coinapi_id].remove(quote)
         self.ledgers[ticket.exchange_id].release(order.symbol, ticket.side, ticket.price, order.left)
         self._emit(order.step(_S.CANCELED, moment.ticks))
 
+    def _answer_cancel(self, order: Order, moment: Moment) -> None:
+        if order.exchange_id not in self._stubborn:
+            self._close(order, moment)
+        elif order.status == _S.PENDING_CANCEL:  # else a fill has taken it back already
+            self._emit(order.step(_S.PARTIALLY_FILLED if order.filled else _S.NEW, moment.ticks))
+
     def _expire(self, order: Order, moment: Moment) -> None:
-        # The exchange ends the order by itself, the service sends a cancel (EMS guide, time in force).
+        # The exchange ends the order by itself, the service sends a cancel, once and only if it can (EMS guide,
+        # time in force).
         if order.ticket.time_in_force == TimeInForce.GOOD_TILL_TIME_EXCHANGE:
             self._close(order, moment)
-        else:
+        elif order.exchange_id not in self._down:
             self.cancel(order, moment)
 
     def _sweep(
@@ -205,6 +273,8 @@ class Exchange:
             for order in (quote.owner, taker):
                 if order is not None:
                     self._fill(order, symbol, quote.price, size, moment)
+            for account in {one.exchange_id for one in (quote.owner, taker) if one is not None}:
+                self._reducing.trim(account, moment)
             if quote.owner is None:
                 self._restock(symbol, quote, moment)
         return amount

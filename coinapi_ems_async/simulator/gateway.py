@@ -7,7 +7,6 @@ from coinapi_ems_async.models.enums import RejectReason
 
 from .api import Api, Operation, World, healthy
 from .clock import read_time
-from .ledger import Ledger
 from .messages import Answer, Request, json_answer, route
 from .orders import Order
 from .rejects import message_reject, unreachable
@@ -76,7 +75,8 @@ class Gateway(Api):
             raise Invalid({"client_order_id": ["An order with this client_order_id already exists."]})
         if earlier is not None and world.variants.duplicates == "replay":
             return json_answer(world.writer.report(earlier))
-        order = world.market.place(ticket, self.site, moment)
+        strict = world.variants.unsupported == "reject"
+        order = world.market.place(ticket, self.site, moment, strict=strict)
         if world.journal is not None:
             world.journal.executed(ticket.client_order_id)
         if ticket.exchange_id in world.market.slow:
@@ -165,9 +165,7 @@ class Gateway(Api):
         rows = [
             world.writer.history_row(event, key)
             for event in world.market.events
-            if start <= event.ticks < end
-            and event.order.exchange_id in served
-            and scope in (None, event.order.site)
+            if start <= event.ticks < end and event.order.exchange_id in served and event.order.is_known_at(scope)
         ]
         return json_answer(rows)
 
@@ -185,18 +183,18 @@ class Gateway(Api):
         return ticks[0], ticks[1]
 
     def _balances(self, request: Request, _parameters: tuple[str, ...]) -> Answer:
-        return self._snapshots(request, self.world.writer.balances)
+        ledger, write = self.world.market.ledger, self.world.writer.balances
+        return self._snapshots(request, lambda name, up: write(name, ledger(name) if up else None))
 
     def _positions(self, request: Request, _parameters: tuple[str, ...]) -> Answer:
-        return self._snapshots(request, self.world.writer.positions)
+        positions, write = self.world.market.positions, self.world.writer.positions
+        return self._snapshots(request, lambda name, up: write(name, positions(name) if up else None))
 
-    def _snapshots(self, request: Request, write: Callable[[str, Ledger | None], dict[str, Any]]) -> Answer:
+    def _snapshots(self, request: Request, write: Callable[[str, bool], dict[str, Any]]) -> Answer:
         world, wanted = self.world, request.first("exchange_id")
         if wanted and not self._reachable(wanted):
             return self._unreachable(request, wanted)
         world.market.advance(world.clock())
         served = world.directory.served(self.site)
         names = [wanted] if wanted else [name for name in world.directory.parameters if name in served]
-        return json_answer(
-            [write(name, None if name in world.market.down else world.market.ledger(name)) for name in names]
-        )
+        return json_answer([write(name, name not in world.market.down) for name in names])

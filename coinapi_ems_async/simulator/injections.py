@@ -19,8 +19,9 @@ class Injection:
 
     `body` may be bytes, text, or a value that becomes JSON; None with status 200 means the real answer,
     to which `headers` are added. `reject` makes the body a MessageReject with that reason.
-    `execute="before"` runs the real operation first and throws its answer away; the real answer of a
-    None body is always executed. `delay` (seconds) comes on top of the site's. `reset` cuts the
+    `execute="before"` runs the real operation first and throws its answer away, `execute="after"` runs it `lag`
+    seconds after the request was read, when the answer has long gone; the real answer of a None body is always
+    executed. `delay` (seconds) comes on top of the site's. `reset` cuts the
     connection instead of answering, `hang` keeps silent until the simulator releases the request; with
     these two `execute` alone decides whether the operation runs, and a released request that has neither
     run nor got a forced answer is cut. `times` is how many requests it takes, None for ever; it counts
@@ -30,6 +31,7 @@ class Injection:
         raw: bytes written as they are in its place.
         truncate: only so many bytes of the body are sent, although the head announces all.
         copies: how often it is sent; 2: a second time right behind the first.
+        about: the client_order_id in the body is replaced by this one: the report of another order.
         pad: so many blanks are added to the body, which leaves JSON what it was.
         end: what becomes of the connection then: "keep", "fin" (closed in order) or "reset" (cut as soon
             as everything before is on its way).
@@ -61,7 +63,8 @@ class Injection:
     reject: RejectReason | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     content_type: str = JSON
-    execute: Literal["never", "before"] = "never"
+    execute: Literal["never", "before", "after"] = "never"
+    lag: float = 0.0
     times: int | None = 1
     delay: float = 0.0
     reset: bool = False
@@ -70,6 +73,7 @@ class Injection:
     truncate: int | None = None
     copies: int = 1
     pad: int = 0
+    about: str | None = None
     end: End = "keep"
     hide: float = 0.0
     refuse_stream: bool = False
@@ -87,11 +91,15 @@ class Injection:
             raise ValueError(f"a GOAWAY is {', '.join(get_args(GoAway))}, not {self.goaway!r}")
         if self.goaway is None and (self.goaway_notice or self.goaway_cut):
             raise ValueError("goaway_notice and goaway_cut belong to a goaway")
-        if min(self.copies - 1, self.pad, self.truncate or 0, self.hide) < 0:
-            raise ValueError("copies must be 1 or more; pad, truncate and hide 0 or more")
-        if self.fault is not None and self.fault.disowns and self.fault.silent and self.execute == "before":
+        if min(self.copies - 1, self.pad, self.truncate or 0, self.hide, self.lag) < 0:
+            raise ValueError("copies must be 1 or more; pad, truncate, hide and lag 0 or more")
+        if self.fault is not None and self.fault.disowns and self.fault.silent and self.execute != "never":
             raise ValueError("a request that is disowned to the client must not be executed")
-        if self.hide and not self.executes:
+        if self.execute == "after" and not (self.forces or self.is_silent):
+            raise ValueError("what is executed after the answer cannot be answered with what came of it")
+        if self.lag and self.execute != "after":
+            raise ValueError('lag needs an order that is executed later: execute="after"')
+        if self.hide and not self.executes and self.execute != "after":
             raise ValueError('hide needs an order that is executed: execute="before"')
 
     @property
@@ -100,10 +108,14 @@ class Injection:
         return self.body is not None or self.status != 200 or self.raw is not None or self.reject is not None
 
     @property
+    def is_silent(self) -> bool:
+        """Whether it keeps the server from answering."""
+        return self.reset or self.hang or (self.fault is not None and self.fault.silent)
+
+    @property
     def executes(self) -> bool:
-        """Whether the real operation runs."""
-        silent = self.reset or self.hang or (self.fault is not None and self.fault.silent)
-        return self.execute == "before" or not (self.forces or silent)
+        """Whether the real operation runs before the answer."""
+        return self.execute == "before" or not (self.forces or self.is_silent or self.execute == "after")
 
     @property
     def fault(self) -> Fault | None:
@@ -152,8 +164,10 @@ class Injection:
         headers = {"Content-Type": self.content_type} if content else {}
         return Answer(self.status, headers | dict(self.headers), content)
 
-    def damage(self, answer: Answer) -> None:
-        """Do to an answer, forced or real, what is to be done to it."""
+    def damage(self, answer: Answer, client_order_id: str | None) -> None:
+        """Do to an answer, forced or real, what is to be done to it; the id is that of the request."""
+        if self.about is not None and client_order_id is not None:
+            answer.body = answer.body.replace(write_json(client_order_id), write_json(self.about))
         answer.delay += self.delay
         answer.headers |= self.headers
         answer.body += b" " * self.pad

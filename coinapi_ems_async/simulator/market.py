@@ -12,7 +12,7 @@ from .book import BookView
 from .catalog import Symbol, base_name
 from .clock import Moment
 from .exchange import Exchange
-from .ledger import Ledger
+from .ledger import Ledger, PositionView
 from .numbers import exact
 from .orders import Event, Order, Ticket
 from .variants import Pace
@@ -30,6 +30,7 @@ class Market:
     def __init__(self, pace: Pace, *, seed: int | None = None, limit: int = 100_000) -> None:
         self.down: set[str] = set()
         self.slow: set[str] = set()
+        self.stubborn: set[str] = set()
         self.executions: Counter[str] = Counter()
         self.events: deque[Event] = deque(maxlen=limit)
         self._pace = pace
@@ -47,7 +48,7 @@ class Market:
         """Let the account trade; its exchange comes to life with its first account."""
         base = base_name(exchange_id)
         if base not in self._exchanges:
-            self._exchanges[base] = Exchange(base, self._pace, self._random, self._heard)
+            self._exchanges[base] = Exchange(base, self._pace, self._random, self._heard, self.down, self.stubborn)
         self._exchanges[base].open_account(exchange_id)
 
     def exchange(self, exchange_id: str) -> Exchange:
@@ -79,15 +80,36 @@ class Market:
             exchange.advance(moment)
 
     @exact
-    def place(self, ticket: Ticket, site: str, moment: Moment) -> Order:
-        """Give an order to its exchange.
+    def positions(self, exchange_id: str) -> list[PositionView]:
+        """Return the positions of an account as they are now.
+
+        Raises KeyError: if it was never opened.
+        """
+        return self.exchange(exchange_id).positions(exchange_id)
+
+    @exact
+    def place(self, ticket: Ticket, site: str, moment: Moment, *, strict: bool = False) -> Order:
+        """Give an order to its exchange; strict: which refuses what the guide says it lacks.
 
         Raises KeyError: if its account was never opened.
         """
         self._placed += 1
-        order = self.exchange(ticket.exchange_id).place(ticket, site, self._placed, moment)
+        order = self.exchange(ticket.exchange_id).place(ticket, site, self._placed, moment, strict=strict)
         self.executions[ticket.client_order_id] += 1
         self._by_client.setdefault(ticket.client_order_id, []).append(order)
+        return order
+
+    @exact
+    def discover(self, ticket: Ticket, moment: Moment) -> Order:
+        """Let an order be found in the book that was placed outside the service; its id is the exchange's.
+
+        Raises KeyError: if its account was never opened.
+        Raises ValueError: if the exchange would not take it, or it would trade at once.
+        """
+        self._placed += 1
+        order = self.exchange(ticket.exchange_id).discover(ticket, self._placed, moment)
+        self._by_client.setdefault(order.client_order_id, []).append(order)
+        self._by_exchange[order.client_order_id] = order
         return order
 
     @exact
@@ -123,7 +145,7 @@ class Market:
     def open_orders(self, accounts: Set[str], site: str | None) -> list[Order]:
         """Return the unfinished orders of `accounts`; `site`: only those placed there."""
         return [
-            order for order in self._live.values() if order.exchange_id in accounts and site in (None, order.site)
+            order for order in self._live.values() if order.exchange_id in accounts and order.is_known_at(site)
         ]
 
     def by_client_id(self, client_order_id: str, site: str | None, exchange_id: str | None = None) -> Order | None:
@@ -134,7 +156,7 @@ class Market:
         placed = [
             order
             for order in self._by_client.get(client_order_id, ())
-            if site in (None, order.site) and exchange_id in (None, order.exchange_id)
+            if order.is_known_at(site) and exchange_id in (None, order.exchange_id)
         ]
         live = [order for order in placed if not order.is_final]
         found = live or placed
@@ -143,7 +165,7 @@ class Market:
     def by_exchange_id(self, exchange_order_id: str, site: str | None) -> Order | None:
         """Return the order to which the exchange gave this id."""
         order = self._by_exchange.get(exchange_order_id)
-        return order if order is not None and site in (None, order.site) else None
+        return order if order is not None and order.is_known_at(site) else None
 
     def _symbol(self, exchange_id: str, name: str) -> tuple[Exchange, Symbol]:
         exchange = self.exchange(exchange_id)

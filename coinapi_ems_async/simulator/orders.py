@@ -68,7 +68,7 @@ class Order:
         *("notional", "number", "quote", "serial", "site", "status", "symbol", "ticket", "verdict"),
     )
 
-    def __init__(self, ticket: Ticket, symbol: Symbol | None, site: str, serial: int) -> None:
+    def __init__(self, ticket: Ticket, symbol: Symbol | None, site: str | None, serial: int) -> None:
         self.ticket = ticket
         self.symbol = symbol
         self.site = site
@@ -109,6 +109,13 @@ class Order:
     def error(self) -> str | None:
         """Why the exchange refused it; None until its reply."""
         return None if self.status in UNANSWERED else self.verdict
+
+    def is_known_at(self, site: str | None) -> bool:
+        """Whether a site that knows only the orders placed through it (None: all) knows this one.
+
+        What was placed outside the service (`site` None) is discovered by all.
+        """
+        return site is None or self.site in (None, site)
 
     @property
     def is_final(self) -> bool:

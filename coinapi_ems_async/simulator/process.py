@@ -14,12 +14,10 @@ from tempfile import NamedTemporaryFile
 from typing import Any, Final, Literal
 
 from .certificates import Authority
-from .injections import Injection
 from .journal import read_journal
-from .process_server import Facts, Question, Reply, Task
+from .process_server import Letter, Reply, Task
 from .records import Record
-from .stage import Stage
-from .wire_faults import Cut, WireFault
+from .remote import Facts, Question, Remote
 
 _START: Final = 30.0  # s, for a process to be ready
 _END: Final = 5.0  # s, for a process to end by itself
@@ -32,7 +30,7 @@ class ProcessEnded(RuntimeError):
     """The simulator's process has ended, or is told to."""
 
 
-class SimulatorProcess(Stage):
+class SimulatorProcess(Remote):
     """A whole simulator in a process of its own: `with SimulatorProcess(sites=...) as sim`, or `async with`.
 
     Calls go through a pipe and block until they are answered: in a loop, which they would hold up, use
@@ -200,86 +198,32 @@ class SimulatorProcess(Stage):
             raise ProcessEnded("the simulator has not run yet")
         return self._facts
 
-    @property
-    def api_key(self) -> str:
-        """The key callers must show."""
-        return self.facts.api_key
-
-    @property
-    def management_url(self) -> str:
-        """The base URL of the management server."""
-        return self.facts.management_url
-
-    @property
-    def site_urls(self) -> dict[str, str]:
-        """The base URL of each site."""
-        return self.facts.site_urls
-
-    @property
-    def ca_pem(self) -> bytes:
-        """The certificate of the authority, in PEM; empty without TLS."""
-        return self.facts.ca_pem
-
-    def environment(self) -> dict[str, str]:
-        """Return the environment variables that point a client at this simulator."""
-        return self.facts.environment
-
-    # What it did, and what it is to do
+    # What it did, and how it is asked
 
     def requests(self) -> list[Record]:
         """Return what the servers have read, oldest first."""
         if self._journal is not None:
             return read_journal(self._journal).requests
-        found: list[Record] = self.do("requests")
-        return found
+        return super().requests()
 
     def executions(self, client_order_id: str) -> int:
         """Return how many orders with this id were given to an exchange."""
         if self._journal is not None:
             return read_journal(self._journal).executions[client_order_id]
-        found: int = self.do("executions", client_order_id)
-        return found
+        return super().executions(client_order_id)
 
-    def cuts(self, site: str) -> list[Cut]:
-        """Return what the proxy before a site did."""
-        found: list[Cut] = self.do("cuts", wire=site)
-        return found
-
-    def inject(self, injection: Injection) -> None:
-        """Force an answer."""
-        self.do("inject", injection)
-
-    def inject_wire(self, site: str, fault: WireFault) -> None:
-        """Let a fault happen on the wire before a site."""
-        self.do("inject", fault, wire=site)
-
-    def stop_site(self, site: str) -> None:
-        """Close a site's port and cut its connections."""
-        self.do("stop_site", site)
-
-    def start_site(self, site: str) -> None:
-        """Open a stopped site again, on the same port."""
-        self.do("start_site", site)
-
-    def set_delay(self, site: str, seconds: float) -> None:
-        """Change a site's delay, there and back."""
-        self.do("set_delay", site, seconds)
-
-    def clear(self) -> None:
-        """Forget the requests."""
-        self.do("clear")
-
-    def do(self, name: str, *arguments: Any, wire: str | None = None) -> Any:
+    def do(self, name: str, *arguments: Any, wire: str | None = None, **keywords: Any) -> Any:
         """Call a method of the simulator, or read a property; with `wire` of the proxy before that site.
 
         Raises whatever it raises, and RuntimeError: if what it returns cannot be copied.
         """
+        question = Question(name, arguments, tuple(keywords.items()), wire)
         with self._lock:
             self._number += 1
             if self._pipe is None:
                 raise ProcessEnded("the simulator's process has ended")
             try:
-                self._pipe.send(Question(self._number, name, arguments, wire))
+                self._pipe.send(Letter(self._number, question))
             except OSError:
                 raise ProcessEnded("the simulator's process has ended") from None
             return self._read(self._number, self._patience)

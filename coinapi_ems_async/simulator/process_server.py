@@ -1,16 +1,16 @@
 """A simulator in a process of its own: the side that runs it, which `processes` starts."""
 
 import asyncio
-import inspect
 import logging
 import os
 import pickle
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any, Final
 
+from .remote import Question, facts_of
 from .simulator import Simulator
 
 LOGGER: Final = logging.getLogger("coinapi_ems_async.simulator")
@@ -26,25 +26,11 @@ class Task:
 
 
 @dataclass(frozen=True)
-class Facts:
-    """Where the simulator is, told once it runs."""
-
-    api_key: str
-    management_url: str
-    site_urls: dict[str, str]
-    gateway_urls: dict[str, str]
-    environment: dict[str, str]
-    ca_pem: bytes
-
-
-@dataclass(frozen=True)
-class Question:
-    """A call, or the reading of a property, of the simulator or (`wire`) of the proxy before a site."""
+class Letter:
+    """A question and its number."""
 
     number: int
-    name: str
-    arguments: tuple[Any, ...]
-    wire: str | None
+    question: Question
 
 
 @dataclass(frozen=True)
@@ -65,14 +51,14 @@ async def serve(connection: Connection, arguments: dict[str, Any]) -> None:
         _send(connection, Reply(0, error=error))
         return
     try:
-        _send(connection, Reply(0, _facts(simulator, bool(arguments.get("tls")))))
-        while (question := await _next(connection)) is not None:
-            _send(connection, await _answer(simulator, question))
+        _send(connection, Reply(0, facts_of(simulator, bool(arguments.get("tls")))))
+        while (letter := await _next(connection)) is not None:
+            _send(connection, await _answer(simulator, letter))
     finally:
         await simulator.stop()
 
 
-async def _next(connection: Connection) -> Question | None:
+async def _next(connection: Connection) -> Letter | None:
     loop, readable = asyncio.get_running_loop(), asyncio.Event()
     loop.add_reader(connection.fileno(), readable.set)
     try:
@@ -83,24 +69,14 @@ async def _next(connection: Connection) -> Question | None:
         found = connection.recv()
     except (EOFError, OSError):
         return None
-    return found if isinstance(found, Question) else None
+    return found if isinstance(found, Letter) else None
 
 
-async def _answer(simulator: Simulator, question: Question) -> Reply:
+async def _answer(simulator: Simulator, letter: Letter) -> Reply:
     try:
-        if question.name.startswith("_"):
-            raise AttributeError(f"{question.name!r} is not public")
-        target = simulator if question.wire is None else simulator.wire(question.wire)
-        value = getattr(target, question.name)
-        if callable(value):
-            value = value(*question.arguments)
-        if inspect.isawaitable(value):
-            value = await value
-        if isinstance(value, Sequence) and not isinstance(value, str | bytes | tuple):
-            value = list(value)
-        return Reply(question.number, value)
+        return Reply(letter.number, await letter.question.ask(simulator))
     except Exception as error:
-        return Reply(question.number, error=error)
+        return Reply(letter.number, error=error)
 
 
 def _send(connection: Connection, reply: Reply) -> None:
@@ -113,17 +89,6 @@ def _send(connection: Connection, reply: Reply) -> None:
         connection.send_bytes(data)
     except OSError:
         LOGGER.debug("nobody listens any more")
-
-
-def _facts(simulator: Simulator, tls: bool) -> Facts:
-    return Facts(
-        simulator.api_key,
-        simulator.management_url,
-        simulator.site_urls,
-        simulator.gateway_urls,
-        simulator.environment(),
-        simulator.ca_pem if tls else b"",
-    )
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ from coinapi_ems_async.models.enums import BalanceSource, Side
 
 from .catalog import LEVERAGE
 from .clock import read_time, short_stamp, stamp
-from .ledger import Balance, Ledger, Position
+from .ledger import Balance, Ledger, PositionView
 from .numbers import exact, plain
 from .orders import UNANSWERED, Event, Order
 from .variants import Variants
@@ -74,7 +74,7 @@ class Writer:
             "side": ticket.side,
             "order_type": ticket.order_type,
             "time_in_force": self._time_in_force(ticket.time_in_force),
-            "expire_time": ticket.expire_time and stamp(read_time(ticket.expire_time)),
+            "expire_time": self._expire_time(ticket.expire_time),
             "exec_inst": self._exec_inst(ticket.exec_inst),
         }
         if variants.exec_inst == "absent":
@@ -88,9 +88,9 @@ class Writer:
         rows = None if ledger is None else [self._balance(one) for one in ledger.balances.values()]
         return self._snapshot("BALANCE_SNAPSHOT", exchange_id, rows)
 
-    def positions(self, exchange_id: str, ledger: Ledger | None) -> dict[str, Any]:
+    def positions(self, exchange_id: str, views: Sequence[PositionView] | None) -> dict[str, Any]:
         """Return the positions of one account; None: the exchange is down, no `data` (EMS REST, Position)."""
-        rows = None if ledger is None else [self._position(one) for one in ledger.positions.values()]
+        rows = None if views is None else [self._position(one) for one in views]
         return self._snapshot("POSITION_SNAPSHOT", exchange_id, rows)
 
     def history_row(self, event: Event, api_key: str) -> dict[str, Any]:
@@ -143,21 +143,20 @@ class Writer:
         }
         return self._item(row, kept="rate_usd")
 
-    def _position(self, position: Position) -> dict[str, Any]:
-        symbol, quantity = position.symbol, position.quantity
-        side = Side.BUY if quantity > 0 else Side.SELL
+    def _position(self, view: PositionView) -> dict[str, Any]:
+        symbol, side, price = view.symbol, view.side, view.liquidation_price
         tag = json_text([{"Key": 54, "Value": {"Obj": "1" if side == Side.BUY else "2", "Tag": 54}}])
         row = {
             "id": symbol.exchange_id,
             "symbol_id_exchange": symbol.exchange_id,
             "symbol_id_coinapi": symbol.coinapi_id,
-            "avg_entry_price": self.number(position.average),
-            "quantity": self.number(abs(quantity)),
+            "avg_entry_price": self.number(view.avg_entry_price),
+            "quantity": self.number(view.quantity),
             "side": side,
-            self._variants.pnl: self.number(_profit(position)),
+            self._variants.pnl: self.number(view.unrealized_pnl),
             "leverage": self.number(LEVERAGE),
             "cross_margin": True,
-            "liquidation_price": None,
+            "liquidation_price": None if price is None else self.number(price),
             "raw_data": tag,
         }
         return self._item(row)
@@ -204,6 +203,11 @@ class Writer:
             return sent
         return f"GOOD_TILL_TIME_{self._variants.good_till_time.upper()}"
 
+    def _expire_time(self, sent: str | None) -> str | None:
+        if sent is None or self._variants.expire_time == "as_sent":
+            return sent
+        return stamp(read_time(sent))
+
     def _exec_inst(self, sent: Sequence[str]) -> Any:
         match self._variants.exec_inst:
             case "string":
@@ -241,8 +245,3 @@ def _open(event: Event) -> Decimal:
 @exact
 def _total(balance: Balance) -> Decimal:
     return balance.total
-
-
-@exact
-def _profit(position: Position) -> Decimal:
-    return (position.symbol.middle - position.average) * position.quantity

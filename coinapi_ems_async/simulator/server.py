@@ -16,7 +16,7 @@ class Listener(Door):
     """One server.
 
     `numbers` gives each connection its number when it starts to speak; `http2`: how HTTP/2 is spoken, None:
-    not at all.
+    not at all. `tls` may be replaced while it listens, for new connections.
     """
 
     def __init__(
@@ -25,6 +25,7 @@ class Listener(Door):
         super().__init__(host, port)
         self.service = service
         self.http2 = http2
+        self.tls: ssl.SSLContext | None = None
         self.hung: dict[Hashable, Callable[[], None]] = {}
         self._numbers = numbers
 
@@ -46,7 +47,8 @@ class Listener(Door):
 
         Raises OSError: if the port is taken.
         """
-        await self.listen(lambda: self._accept(tls))
+        self.tls = tls
+        await self.listen(self._accept)
 
     def release(self) -> None:
         """Answer every request that hangs."""
@@ -55,7 +57,7 @@ class Listener(Door):
         for answer in waiting:
             answer()
 
-    def _accept(self, tls: ssl.SSLContext | None) -> asyncio.Protocol:
-        if tls is not None:
-            return SecureTransport(self, tls)
+    def _accept(self) -> asyncio.Protocol:
+        if self.tls is not None:
+            return SecureTransport(self, self.tls)
         return http1.Connection(self) if self.http2 is None else Greeting(self)

@@ -24,6 +24,7 @@ from .proxy import FaultProxy
 from .records import MANAGEMENT
 from .server import Listener
 from .site import Site
+from .site_faults import CERTIFICATES, CertificateKind, SiteFault
 from .variants import Http2, Pace, Variants
 from .wire_faults import FaultPlan
 
@@ -51,6 +52,8 @@ class Simulator(Controls):
         record_limit: requests, finished orders and history rows that are kept.
         host: address to listen on.
         management_port: port of the management server; 0: any.
+        management_limit: requests that the management server lets be under way at once, as the service does per
+            key; one more is answered 429. They are under way for its delay: `set_delay("management", ...)`.
         ports: location id -> port, or the ports in the order of the sites; the rest get any.
         seed: makes the ids the exchanges give out repeatable.
         require_bearer: token that must come in `Authorization: Bearer` besides the key.
@@ -83,6 +86,7 @@ class Simulator(Controls):
         record_limit: int = 100_000,
         host: str = "127.0.0.1",
         management_port: int = 0,
+        management_limit: int | None = None,
         ports: Mapping[str, int] | Sequence[int] | None = None,
         seed: int | None = None,
         require_bearer: str | None = None,
@@ -110,6 +114,7 @@ class Simulator(Controls):
         super().__init__(world, record_limit)
         self._tls = tls
         self._host = host
+        self._management_limit = management_limit
         self._authority = Authority(authority)
         if tls:
             self._authority.check()
@@ -235,14 +240,48 @@ class Simulator(Controls):
         """
         await self._sites[site].stop()
 
+    async def blackhole_site(self, site: str) -> None:
+        """Cut a site's connections, and let those that are tried from now on hang; its orders are kept.
+
+        To keep its connections too, but frozen, strike its wire with a WireFault.
+
+        Raises KeyError: if there is no such site.
+        Raises RuntimeError: if the simulator does not run.
+        Raises OSError: if this system lets connections in although nobody accepts them (Linux does not).
+        """
+        self._check_runs()
+        await self._sites[site].vanish()
+
+    def set_certificate(self, site: str, kind: CertificateKind) -> None:
+        """Let a site show a "valid", "expired" or "untrusted" certificate, or that of a "wrong_host", to whoever
+        connects from now on.
+
+        Raises KeyError: if there is no such site. ValueError: if there is no such certificate.
+        Raises RuntimeError: unless the simulator is made with `tls`.
+        """
+        if not self._tls:
+            raise RuntimeError("certificates are shown with tls only; make the simulator with tls=True")
+        if kind not in CERTIFICATES:
+            raise ValueError(f"{kind!r} is no kind of certificate; there are {', '.join(CERTIFICATES)}")
+        self._sites[site].certificate = kind
+        self._sites[site].listener.tls = self._context(site)
+
+    async def strike(self, site: str, fault: SiteFault) -> None:
+        """Do to a site what a fault says: as `stop_site`, `blackhole_site` and `set_certificate`."""
+        if fault.kind == "refuse":
+            await self.stop_site(site)
+        elif fault.kind == "blackhole":
+            await self.blackhole_site(site)
+        else:
+            self.set_certificate(site, fault.kind)
+
     async def start_site(self, site: str) -> None:
-        """Open a stopped site again, on the same port.
+        """Open a stopped site again, or one that is a blackhole, on the same port.
 
         Raises KeyError: if there is no such site.
         Raises RuntimeError: if the simulator does not run.
         """
-        if not self._started:
-            raise RuntimeError("the simulator does not run")
+        self._check_runs()
         await self._listen(site)
 
     def set_delay(self, site: str, seconds: float) -> None:
@@ -269,9 +308,10 @@ class Simulator(Controls):
 
     def _site(self, name: str, delay: float, port: int, numbers: Iterator[int]) -> Site:
         api: Api = Gateway(self._world, name)
+        limit = None
         if name == MANAGEMENT:
-            api = Management(self._world, self._authority.mint)
-        front = Front(name, api, self._records, self._injections, delay_of(delay))
+            api, limit = Management(self._world, self._authority.mint), self._management_limit
+        front = Front(name, api, self._records, self._injections, delay_of(delay), limit)
         return Site(front, Listener(front, self._host, port, numbers, self._http2))
 
     def _put_behind_a_wire(self, name: str, site: Site, plan: FaultPlan | None) -> None:
@@ -279,14 +319,20 @@ class Simulator(Controls):
         site.wire = FaultProxy(self._host, 0, host=self._host, port=listener.port, plan=plan, name=name)
         listener.port = 0
 
+    def _check_runs(self) -> None:
+        if not self._started:
+            raise RuntimeError("the simulator does not run")
+
     async def _listen(self, name: str) -> None:
-        tls = None
-        if self._tls:
-            certificates = name != MANAGEMENT
-            tls = self._authority.server_context(
-                self._host, client_certificates=certificates, http2=self._http2 is not None
-            )
-        await self._sites[name].start(tls)
+        await self._sites[name].start(self._context(name) if self._tls else None)
+
+    def _context(self, name: str) -> ssl.SSLContext:
+        return self._authority.server_context(
+            self._host,
+            client_certificates=name != MANAGEMENT,
+            http2=self._http2 is not None,
+            kind=self._sites[name].certificate,
+        )
 
     def _url(self, name: str, *, past_the_wire: bool = False) -> str:
         if name in self._elsewhere:

@@ -3,9 +3,11 @@
 import ssl
 from dataclasses import dataclass
 
+from .blackhole import Blackhole
 from .front import Front
 from .proxy import FaultProxy
 from .server import Listener
+from .site_faults import CertificateKind
 
 
 @dataclass
@@ -15,6 +17,8 @@ class Site:
     front: Front
     listener: Listener
     wire: FaultProxy | None = None
+    certificate: CertificateKind = "valid"
+    _hole: Blackhole | None = None
 
     @property
     def port(self) -> int:
@@ -26,6 +30,7 @@ class Site:
 
         Raises OSError: if a port is taken.
         """
+        self._fill()
         await self.listener.start(tls)
         if self.wire is not None:
             self.wire.target = (self.listener.host, self.listener.port)
@@ -33,6 +38,22 @@ class Site:
 
     async def stop(self) -> None:
         """Stop listening, and cut every connection. Does nothing if it does not listen."""
+        self._fill()
         if self.wire is not None:
             await self.wire.stop()
         await self.listener.stop()
+
+    async def vanish(self) -> None:
+        """Cut every connection, and let those that are tried from now on hang.
+
+        Raises OSError: if this system does not let them.
+        """
+        await self.stop()
+        hole = Blackhole(self.listener.host, self.port)
+        await hole.open()
+        self._hole = hole
+
+    def _fill(self) -> None:
+        hole, self._hole = self._hole, None
+        if hole is not None:
+            hole.close()

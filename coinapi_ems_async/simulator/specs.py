@@ -8,31 +8,35 @@ from coinapi_ems_async.models.enums import RejectReason
 from .injections import Injection
 from .messages import End, GoAway
 from .records import OPERATIONS
+from .site_faults import CERTIFICATES, REFUSALS, SiteFault
 from .wire_faults import ACTIONS, DIRECTIONS, FaultPlan, WireFault
 
 FORMS: Final = (
     "ACTION:DIRECTION@BYTES, such as reset:response@120",
+    "refuse:connect or blackhole:connect, and (with TLS) expired, wrong_host or untrusted:certificate",
     "STATUS:OPERATION, such as 503:order_new (or reset, hang, refuse_stream, real in place of the status)",
     "seed=NUMBER,rate=SHARE, such as seed=7,rate=0.02",
 )
 """What `read_fault` reads; to each may be added `,name=value`."""
 
+_ACTIONS_OF: Final = {"request": ACTIONS, "response": ACTIONS, "connect": (*REFUSALS, *ACTIONS)}
 _WORDS: Final = ("reset", "hang", "refuse_stream", "real")
 
 
 class Spec(NamedTuple):
     """A fault, and the site it is for (None: all)."""
 
-    fault: WireFault | Injection | FaultPlan
+    fault: WireFault | Injection | FaultPlan | SiteFault
     site: str | None = None
 
 
 def read_fault(text: str) -> Spec:
     """Return the fault that a text of one of these forms asks for.
 
-    `ACTION:DIRECTION@BYTES` is a fault on the wire, with the names of `WireFault`; `STATUS:OPERATION` an
-    injection, with those of `Injection`; `seed=...,rate=...` a `FaultPlan`. Values have no commas; several
-    actions or directions of a plan are joined by `+`, and `times=forever` is without end.
+    `ACTION:DIRECTION@BYTES` is a fault on the wire, with the names of `WireFault`; `refuse:connect` and the like
+    a `SiteFault`; `STATUS:OPERATION` an injection, with the names of `Injection`, and `retry_after`;
+    `seed=...,rate=...` a `FaultPlan`. Values have no commas; several actions or directions of a plan are joined by
+    `+`, and `times=forever` is without end.
 
     Raises ValueError: if it has no such form, or asks for what there is not.
     """
@@ -45,15 +49,21 @@ def read_fault(text: str) -> Spec:
         given = _values(_WIRE, [*([f"after={size}"] if size else []), *rest])
         site = given.pop("site", None)
         return Spec(WireFault(action=what, direction=place, **given), site)
+    if (what in REFUSALS and where == "connect") or (what in CERTIFICATES and where == "certificate"):
+        return Spec(SiteFault(what), _values({"site": str}, rest).get("site"))
     if (what in _WORDS or what.isdecimal()) and (place == "any" or place in OPERATIONS) and not size:
         given = _values(_INJECTION, rest) | _force(what) | ({} if place == "any" else {"operation": place})
+        if (pause := given.pop("retry_after", None)) is not None:
+            given["headers"] = {"Retry-After": str(pause)}
         return Spec(Injection(**given))
     raise ValueError(_why(what, place))
 
 
 def _why(what: str, place: str) -> str:
+    if place == "certificate":
+        return f"{what!r} is no kind of certificate; there are {', '.join(CERTIFICATES)}"
     if place in DIRECTIONS:
-        return f"{what!r} is nothing that happens to a {place}; there are {', '.join(ACTIONS)}"
+        return f"{what!r} is nothing that happens to a {place}; there are {', '.join(_ACTIONS_OF[place])}"
     if what in _WORDS or what.isdecimal():
         known = ", ".join(("any", *OPERATIONS))
         return f"{place!r} is neither a direction ({', '.join(DIRECTIONS)}) nor an operation ({known})"
@@ -136,7 +146,11 @@ _INJECTION: Final[_Readers] = {
     "body": str,
     "reject": lambda text: RejectReason(_one_of(*(reason.value for reason in RejectReason))(text)),
     "content_type": str,
-    "execute": _one_of("never", "before"),
+    "execute": _one_of("never", "before", "after"),
+    "lag": _seconds,
+    "about": str,
+    "raw": lambda text: text.encode("latin-1", "backslashreplace").decode("unicode_escape").encode("latin-1"),
+    "retry_after": _number,
     "times": _times,
     "delay": _seconds,
     "truncate": _number,

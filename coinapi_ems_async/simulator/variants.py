@@ -15,6 +15,9 @@ class Variants:
     """Body of a successful cancel-all (protocol C-1)."""
     good_till_time: Literal["as_sent", "oms", "oeml"] = "as_sent"
     """Spelling in which a good-till-time order is echoed (protocol C-2)."""
+    expire_time: Literal["stamped", "as_sent"] = "stamped"
+    """Form in which `expire_time` is echoed in reports: the one the guide says the service produces, with seven
+    digits and Z, or that of the request (protocol C-2, EMS guide, time)."""
     exec_inst: Literal["array", "string", "null", "absent"] = "array"
     """Shape of `exec_inst` in reports (protocol C-3)."""
     exchange_order_id: Literal["string", "number", "null"] = "string"
@@ -48,6 +51,10 @@ class Variants:
     """What a second order with a known client_order_id does (protocol U-1)."""
     cancel_miss: Literal[404, 400, 490] = 404
     """Status of a cancel that finds no order (protocol U-6)."""
+    unsupported: Literal["accept", "reject"] = "accept"
+    """What becomes of a time in force or an execution instruction that the guide's tables say the exchange lacks.
+    Accepted by default: the tables are advice and lag behind the exchanges, so that a refusal would claim what
+    nobody knows. "reject": the exchange refuses the order, to find out what of a bot relies on it."""
     history_configured: bool = True
     """Whether the order history is set up; if not it answers 400 (EMS REST, Order history)."""
 

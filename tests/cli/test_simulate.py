@@ -174,6 +174,8 @@ def test_wrong_switches_are_told_with_the_right_ones(cli: Cli, switches: list[st
         (["--faults", "503:order_new,when=now"], "there are site, client_order_id, body"),
         (["--faults", "seed=1,rate=0.1", "--faults", "seed=2,rate=0.1"], "there is a seed already."),
         (["--faults", "reset:response,site=nowhere"], "names 'nowhere', which is none of the sites:"),
+        (["--faults", "refuse:connect,site=nowhere"], "names 'nowhere', which is none of the sites:"),
+        (["--faults", "expired:certificate"], "'expired' is for servers with a certificate: add --tls."),
         (["--faults", "503:order_new,site=nowhere"], "names 'nowhere', which is none of the sites:"),
     ],
 )
@@ -216,6 +218,26 @@ def test_faults_on_the_wire_and_in_answers() -> None:
         _, err = process.communicate(timeout=10)
     assert "there: reset on connection 1, response after" in err
     assert " and 100 down" in err
+
+
+def test_sites_that_nobody_reaches(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    faults = ["refuse:connect,site=here", "blackhole:connect,site=there"]
+    switches = [part for fault in faults for part in ("--faults", fault)]
+    with simulating("--json", "--site", "there=0", "--site", "last=0", *switches) as process:
+        told = json.loads(first_line(process))
+        for name, value in variables(told["export"]).items():
+            monkeypatch.setenv(name, value)
+        found = {one["id"]: one["health"] for one in cli("sites", "--json").json}
+        assert found["last"] == "healthy"
+        assert "healthy" not in (found["here"], found["there"])
+        placed = cli(*order("--execute", "--json")).json
+        assert (placed["outcome"], placed["site"]) == ("accepted", "last")
+
+
+def test_a_certificate_that_has_expired(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    with simulating("--tls", "--json", "--faults", "expired:certificate") as process:
+        use(process, monkeypatch)
+        assert cli(*order("--execute", "--json")).json["outcome"] == "not_sent"
 
 
 def test_faults_from_a_seed_are_shown() -> None:

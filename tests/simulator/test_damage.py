@@ -206,6 +206,45 @@ async def test_an_order_seen_late_may_be_answered_as_usual(sim: Simulator, call:
     assert (await call("POST", "/v1/orders/cancel", cancel)).status == 200
 
 
+async def test_an_order_that_is_executed_after_its_answer(sim: Simulator, call: Caller) -> None:
+    sim.inject(Injection(operation="order_new", status=504, execute="after", lag=0.2))
+    assert (await call("POST", "/v1/orders", new_order())).status == 504
+    assert sim.executions("order-1") == 0
+    assert (await call("GET", "/v1/orders/status/order-1")).status == 404
+    await until(lambda: sim.executions("order-1") == 1)
+    assert (await call.status("order-1"))["status"] == "NEW"
+    assert [one.operation for one in sim.requests].count("order_new") == 1
+
+
+async def test_an_order_whose_connection_was_cut_may_be_on_its_way(sim: Simulator, call: Caller) -> None:
+    sim.inject(Injection(operation="order_new", reset=True, execute="after"))
+    with pytest.raises((aiohttp.ServerDisconnectedError, aiohttp.ClientOSError)):
+        await call("POST", "/v1/orders", new_order())
+    assert len(sim.orders) == 1
+
+
+async def test_the_report_of_another_order(sim: Simulator, call: Caller) -> None:
+    sim.inject(Injection(operation="order_new", about="another"))
+    report = await call.place()
+    assert (report["client_order_id"], report["id"]) == ("another", "another")
+    assert sim.executions("order-1") == 1
+    assert sim.executions("another") == 0
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"execute": "after"}, "cannot be answered with what came of it"),
+        ({"lag": 1.0, "status": 504}, "lag needs"),
+        ({"lag": -1.0, "status": 504, "execute": "after"}, "0 or more"),
+        ({"refuse_stream": True, "execute": "after"}, "must not be executed"),
+    ],
+)
+def test_contradictions_are_told(wrong: Any, told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        Injection(**wrong)
+
+
 async def test_a_cut_connection_beats_damage(sim: Simulator, call: Caller) -> None:
     sim.inject(Injection(operation="order_new", reset=True, pad=10, copies=2))
     with pytest.raises((aiohttp.ServerDisconnectedError, aiohttp.ClientOSError)):

@@ -268,9 +268,10 @@ def test_positions_follow_fills(market: Market, account: str) -> None:
     deal(Side.SELL, 5, 10790, 10)
     assert position.quantity == -2
     assert position.average == D("10797.5")
-    assert money(market, quote, account) == (D(100_000_000), 0)
+    assert money(market, quote, account) == (D(100_000_000) - 11, 0)
     deal(Side.BUY, 2, 10810, 20)
     assert not market.ledger(account).positions
+    assert money(market, quote, account) == (D(100_000_000) - 18, 0)
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ ACCOUNTS = {
     "KRAKEN": "KRAKEN_SPOT_BTC_USDT",
     "KRAKEN/JOHN": "KRAKEN_SPOT_BTC_USDT",
     "BITMEX/JOHN": "BITMEX_PERP_BTC_USDT",
+    "DERIBIT": "DERIBIT_PERP_BTC_USDC",
 }
 FORCES = ("GOOD_TILL_CANCEL", "IMMEDIATE_OR_CANCEL", "FILL_OR_KILL")
 SIDES = st.sampled_from([Side.BUY, Side.SELL])
@@ -44,9 +45,11 @@ class Life(RuleBasedStateMachine):
         price=PRICES,
         amount=AMOUNTS,
         force=st.sampled_from(FORCES),
-        maker=st.booleans(),
+        instructions=st.sets(st.sampled_from(["MAKER_OR_CANCEL", "DO_NOT_INCREASE"])),
     )
-    def place(self, account: str, side: Side, price: Decimal, amount: Decimal, force: str, maker: bool) -> None:
+    def place(
+        self, account: str, side: Side, price: Decimal, amount: Decimal, force: str, instructions: set[str]
+    ) -> None:
         ticket = Ticket(
             exchange_id=account,
             client_order_id=str(len(self.orders)),
@@ -57,7 +60,7 @@ class Life(RuleBasedStateMachine):
             side=side,
             order_type="LIMIT",
             time_in_force=force,
-            exec_inst=("MAKER_OR_CANCEL",) if maker else (),
+            exec_inst=tuple(instructions),
         )
         self.orders.append(self.market.place(ticket, "site", self.now))
 
@@ -94,6 +97,37 @@ class Life(RuleBasedStateMachine):
                 assert balance.available >= 0
                 assert balance.locked == need.get(name, 0)
                 assert balance.total == balance.available + balance.locked
+
+    @invariant()
+    @exact
+    def no_more_is_offered_to_reduce_than_there_is(self) -> None:
+        ledger = self.market.ledger("DERIBIT")
+        for side in Side:
+            resting = [
+                order.quote.amount
+                for order in self.market.open_orders({"DERIBIT"}, None)
+                if "DO_NOT_INCREASE" in order.ticket.exec_inst
+                and order.quote is not None
+                and order.ticket.side == side
+            ]
+            symbol = self.market.exchange("DERIBIT").symbols[0]
+            assert all(resting)
+            assert sum(resting) <= ledger.reducible(symbol, side)
+
+    @invariant()
+    @exact
+    def no_money_is_made(self) -> None:
+        for account in ("BITMEX/JOHN", "DERIBIT"):
+            ledger = self.market.ledger(account)
+            symbol = self.market.exchange(account).symbols[0]
+            spent = sum(
+                fill.amount * fill.price * (1 if order.ticket.side == Side.BUY else -1)
+                for order in self.orders
+                for fill in order.fills
+                if order.exchange_id == account
+            )
+            value = sum(one.value for one in ledger.positions.values())
+            assert spent == value + symbol.quote.opening - ledger.balance(symbol.quote.coinapi_id).total
 
     @invariant()
     def books_are_never_crossed(self) -> None:

@@ -1,14 +1,17 @@
 """Every operation of the Managed Cloud REST API, over real sockets."""
 
+import asyncio
 import ssl
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 
+from coinapi_ems_async import EMSClient
 from coinapi_ems_async.simulator import Simulator, Variants
 
-from .helpers import EAST, WEST, Caller, new_order
+from .helpers import EAST, INSTANT, WEST, Caller, new_order
 
 
 def account(exchange_id: object, *names: str, value: object = "x") -> dict[str, Any]:
@@ -133,3 +136,29 @@ async def test_framework_faults(call: Caller) -> None:
         assert (await call.management("GET", path)).status == 404
     assert (await call.management("POST", "/v1/locations", {})).status == 405
     assert (await call.management("GET", "/health/ready")).body == b"Healthy"
+
+
+async def test_so_many_requests_at_once_and_no_more() -> None:
+    async with (
+        Simulator(sites={EAST: 0.0}, pace=INSTANT, management_limit=2) as sim,
+        aiohttp.ClientSession() as session,
+    ):
+        call = Caller(sim, session)
+        sim.set_delay("management", 0.3)
+        asked = [call.management("GET", "/v1/locations") for _ in range(4)]
+        replies = await asyncio.gather(*asked)
+        assert sorted(reply.status for reply in replies) == [200, 200, 429, 429]
+        refused = next(reply for reply in replies if reply.status == 429)
+        assert (refused.headers["Retry-After"], refused.body) == ("1", b"")
+        assert (await call.management("GET", "/v1/locations")).status == 200
+        sim.set_delay(EAST, 0.1)
+        replies = await asyncio.gather(*(call("GET", "/v1/orders") for _ in range(4)))
+        assert {reply.status for reply in replies} == {200}
+
+
+async def test_a_client_asks_one_thing_at_a_time() -> None:
+    async with Simulator(sites={EAST: 0.0}, pace=INSTANT, management_limit=1) as sim:
+        sim.set_delay("management", 0.01)
+        async with EMSClient(sim.api_key, management_url=sim.management_url) as ems:
+            assert [site.id for site in ems.sites] == [EAST]
+        assert {one.status for one in sim.requests if one.site == "management"} == {200}

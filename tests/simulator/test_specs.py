@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from coinapi_ems_async.models.enums import RejectReason
-from coinapi_ems_async.simulator import FaultPlan, Injection, WireFault
+from coinapi_ems_async.simulator import FaultPlan, Injection, SiteFault, WireFault
 from coinapi_ems_async.simulator.specs import read_fault
 
 
@@ -59,12 +59,33 @@ def test_on_the_wire(text: str, meaning: Any, site: str | None) -> None:
             {"copies": 2, "pad": 9, "delay": 1.0, "stream_error": 2},
         ),
         ("real:any,client_order_id=x", {"client_order_id": "x"}),
+        (
+            "504:order_new,execute=after,lag=.5",
+            {"operation": "order_new", "status": 504, "execute": "after", "lag": 0.5},
+        ),
+        ("429:any,retry_after=7", {"status": 429, "headers": {"Retry-After": "7"}}),
+        ("real:order_new,about=another", {"operation": "order_new", "about": "another"}),
+        (r"200:any,raw=HTTP/1.1 200\x00\r\n\r\n", {"raw": b"HTTP/1.1 200\0\r\n\r\n"}),
     ],
 )
 def test_in_an_answer(text: str, meaning: Any) -> None:
     found = read_fault(text)
     assert isinstance(found.fault, Injection)
     assert (plain(found.fault), found.site) == (meaning, None)
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "site"),
+    [
+        ("refuse:connect", "refuse", None),
+        ("blackhole:connect,site=a", "blackhole", "a"),
+        ("expired:certificate", "expired", None),
+        ("wrong_host:certificate,site=b", "wrong_host", "b"),
+        ("untrusted:certificate", "untrusted", None),
+    ],
+)
+def test_to_a_site(text: str, kind: Any, site: str | None) -> None:
+    assert read_fault(text) == (SiteFault(kind), site)
 
 
 def test_drawn() -> None:
@@ -92,7 +113,12 @@ def test_drawn() -> None:
         ("reset:response,times", "there are after"),
         ("delay:response", "delay needs seconds"),
         ("delay:response,seconds=soon", "seconds is a number from 0 up, not 'soon'"),
-        ("503:any,execute=after", "execute is one of never, before"),
+        ("503:any,execute=later", "execute is one of never, before, after"),
+        ("real:any,execute=after", "cannot be answered with what came of it"),
+        ("burn:certificate", "there are valid, expired, wrong_host, untrusted"),
+        ("blackhole:response", "there are reset, fin"),
+        ("burn:connect", "there are refuse, blackhole, reset"),
+        ("refuse:connect,times=3", "there are site"),
         ("504:any,reject=NO", "OTHER, EXCHANGE_UNREACHABLE"),
         ("real:any,goaway=equal,goaway_cut=yes", "true or false"),
         ("real:any,goaway=below,execute=before", "must not be executed"),
