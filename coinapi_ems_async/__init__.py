@@ -35,6 +35,7 @@ from .errors import (
     UsageError,
     ValidationFailed,
 )
+from .journal.entries import JournalHealth, RecoveredOrder
 from .ledger import UnresolvedOrder
 from .models.balances import Balance, BalanceData, Position, PositionData
 from .models.cloud import Account, Endpoint, ExchangeLogin, Location, Parameter
@@ -94,6 +95,7 @@ __all__ = [
     "Health",
     "HistoryNotConfigured",
     "InvalidRequest",
+    "JournalHealth",
     "Location",
     "NewOrder",
     "NoAuth",
@@ -116,6 +118,7 @@ __all__ = [
     "Position",
     "PositionData",
     "RateLimited",
+    "RecoveredOrder",
     "RejectReason",
     "Rejected",
     "RejectedReason",

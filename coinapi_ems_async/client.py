@@ -5,6 +5,7 @@ import os
 import ssl
 import warnings
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from threading import get_ident
 from time import monotonic
 from types import TracebackType
@@ -15,6 +16,7 @@ import msgspec
 from .auth import ApiKeyHeader, Auth, NoAuth, find_api_key
 from .config import SessionConfig
 from .errors import ConfigurationError, UsageError
+from .journal.entries import JournalHealth
 from .ledger import OrderLedger
 from .observer import CallHook
 from .resources.accounts import Accounts
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     import aiohttp
 
     from .dispatch import Dispatcher
+    from .journal.journal import Journal
     from .management import Management
     from .session import Session
 
@@ -47,7 +50,8 @@ _T = TypeVar("_T")
 class ClientHealth(msgspec.Struct, frozen=True, kw_only=True):
     """State of a client: `table_age` is seconds since the site table was read, None if it never was.
 
-    crashes: background loops that crashed, with how often. unresolved: orders of unknown outcome.
+    crashes: background loops that crashed, with how often. unresolved: orders of unknown outcome. journal: None
+    where none is kept.
     """
 
     is_open: bool
@@ -56,6 +60,7 @@ class ClientHealth(msgspec.Struct, frozen=True, kw_only=True):
     table_error: str | None = None
     crashes: Mapping[str, int] = {}
     unresolved: int = 0
+    journal: JournalHealth | None = None
 
 
 class EMSClient:
@@ -71,7 +76,8 @@ class EMSClient:
     change twice, and stays open. proxy: URL of an HTTP proxy for everything but that session; the sites are then
     reached over aiohttp. trust_env: whether HTTP_PROXY and HTTPS_PROXY count.
     cost: which site is nearest, seconds; the round trip by default. on_call: called with a CallRecord after each
-    call.
+    call. journal: a file, made if it is missing, that records every order before it can leave, and its outcome
+    after: see `orders.recover`. Its directory must exist, on a disk of this machine; one client at a time has it.
 
     Raises ConfigurationError: if there is no key, a URL or a setting is wrong, or a package is missing.
     """
@@ -90,6 +96,7 @@ class EMSClient:
         trust_env: bool = False,
         cost: CostFunction = network_cost,
         on_call: CallHook | None = None,
+        journal: str | os.PathLike[str] | None = None,
     ) -> None:
         self.settings = _checked(Settings, settings, Settings)
         auth = _checked(Auth, auth, ApiKeyHeader)
@@ -108,6 +115,7 @@ class EMSClient:
                 proxy=check_proxy(proxy),
                 trust_env=trust_env,
                 on_call=on_call,
+                journal=_checked_path(journal),
             )
         )
 
@@ -158,6 +166,7 @@ class EMSClient:
         proxy: str | None = None,
         trust_env: bool = False,
         on_call: CallHook | None = None,
+        journal: str | os.PathLike[str] | None = None,
     ) -> Self:
         """Return a client of one known server: one site that serves everything, and no management API.
 
@@ -181,6 +190,7 @@ class EMSClient:
                 proxy=check_proxy(proxy),
                 trust_env=trust_env,
                 on_call=on_call,
+                journal=_checked_path(journal),
             )
         )
         return client
@@ -223,7 +233,8 @@ class EMSClient:
 
         Raises NoSites: if there is no site table, or no client certificate to be had where one is wanted.
         AuthenticationFailed: if the management API says 401 or 403. ConfigurationError: if the certificate
-        cannot be used, or the bearer supplier fails. UsageError: if the client is open or closed already.
+        cannot be used, the bearer supplier fails, or the journal is not one, is torn, cannot be written, or
+        belongs to another client. UsageError: if the client is open or closed already.
         Sites that are down are no error.
         """
         if self._is_closed:
@@ -306,6 +317,14 @@ class EMSClient:
             raise UsageError("a self-hosted client has no Managed Cloud API")
         return management
 
+    @property
+    def journal(self) -> "Journal":
+        """The journal of orders. Raises UsageError: as `dispatcher`, or if none is kept."""
+        journal = self._ready().journal
+        if journal is None:
+            raise UsageError("this client keeps no journal: make it with journal=path")
+        return journal
+
     def _ready(self) -> "Session":
         if self._session is None or not self._is_open:
             raise UsageError(
@@ -347,6 +366,7 @@ class EMSClient:
             table_error=discovery.last_error if discovery else None,
             crashes=dict(session.supervisor.crashes),
             unresolved=len(self.ledger.unresolved),
+            journal=session.journal.health() if session.journal else None,
         )
 
     async def refresh(self) -> None:
@@ -368,6 +388,15 @@ def _checked(kind: type[_T], given: _T | None, default: Callable[[], _T]) -> _T:
         name = kind.__name__
         raise ConfigurationError(f"{name.lower()} must be a {name} of coinapi_ems_async, got {given!r}")
     return given
+
+
+def _checked_path(given: str | os.PathLike[str] | None) -> Path | None:
+    if given is None:
+        return None
+    path = os.fspath(given) if isinstance(given, str | os.PathLike) else None
+    if not isinstance(path, str) or not path or "\0" in path:
+        raise ConfigurationError(f"journal must be the path of a file, got {given!r}")
+    return Path(path)
 
 
 def _checked_context(given: ssl.SSLContext | None) -> ssl.SSLContext | None:

@@ -10,7 +10,7 @@ import random
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from time import monotonic
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from . import operations
 from .answers import retry_after_seconds
@@ -24,11 +24,14 @@ from .models.lifecycle import OrderStatus
 from .models.orders import ExecutionReport
 from .observer import Observer
 from .operations import Request
-from .outcomes import Accepted, NotSent, NotSentReason, Outcome, Rejected, Unknown
+from .outcomes import Accepted, Evidence, NotSent, NotSentReason, Outcome, Rejected, RejectedReason, Unknown
 from .settings import Settings
 from .sites.roster import Roster, SiteEntry
 from .transport.base import Attempt, Lease, TransportFailure, is_change
 from .transport.watch import Watch
+
+if TYPE_CHECKING:
+    from .journal.orders import OrderRecorder
 
 __all__ = ["Dispatcher"]
 
@@ -61,6 +64,8 @@ class Dispatcher:
         self._watch: Watch[Attempt] = Watch()
         self._orphans: dict[Attempt, tuple[Call, SiteEntry, asyncio.TimerHandle]] = {}
         self._closing = False
+        self.recorder: OrderRecorder | None = None
+        """Carries new orders, if there is a journal."""
 
     async def new_order(
         self,
@@ -80,7 +85,10 @@ class Dispatcher:
         if not self._ledger.begin(name, again=allow_duplicate_id):
             return self._duplicate(call, name)
         try:
-            await self._run(call)
+            if self.recorder is None:
+                await self._run(call)
+            else:
+                await self.recorder.carry(call, self._first_site(call), self._run)
         except BaseException as error:
             self._tell(call, _name_of(error))
             raise
@@ -117,6 +125,27 @@ class Dispatcher:
         if isinstance(outcome, Unknown):
             log.warning("%s at site %s: outcome unknown: %s", request.kind, outcome.site, outcome.message)
         return outcome
+
+    async def resolve(self, client_order_id: str, *, exchange_id: str | None, timeout: float) -> Outcome:
+        """Find out what became of an order by reading its status at every site that may know it."""
+        request = operations.order_status(client_order_id, exchange_id=exchange_id)
+        try:
+            report: ExecutionReport = await self.read(request, timeout=timeout)
+        except EMSError as error:
+            evidence = Evidence(what=error.message, site=error.site, at=monotonic())
+            return Unknown(client_order_id=client_order_id, evidence=(evidence,), message=error.message)
+        if (late := self._ledger.settled.get(client_order_id)) is not None:
+            return late
+        if not report.is_rejected:
+            return Accepted(client_order_id=client_order_id, report=report)
+        said = report.error_message or ""
+        return Rejected(
+            client_order_id=client_order_id,
+            reason=RejectedReason.EXCHANGE,
+            status=200,
+            message=said,
+            report=report,
+        )
 
     async def read(self, request: Request, *, timeout: float) -> Any:
         """Return the value of a read. Raises EMSError: as the tree in `errors` says."""
@@ -226,6 +255,10 @@ class Dispatcher:
         if call.request.operation is not operations.ORDER_STATUS:
             return False
         return self._untried(call)
+
+    def _first_site(self, call: Call) -> str | None:
+        best = self._roster.ranked(call.request.exchange_id)
+        return best[0].site.id if best else None
 
     def _untried(self, call: Call, but: SiteEntry | None = None) -> bool:
         """Whether the call has not been to every capable site yet."""

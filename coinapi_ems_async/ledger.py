@@ -2,7 +2,7 @@
 
 import logging
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from time import monotonic
 from types import MappingProxyType
 from typing import Final, TypeVar
@@ -48,6 +48,8 @@ class OrderLedger:
         self._takers: OrderedDict[str, str] = OrderedDict()
         self._spent: set[str] = set()
         """Ids of takers whose order was taken, or nobody knows: those that are not to be used again."""
+        self.on_resolved: Callable[[str, Outcome | None], None] | None = None
+        """Told when an order stops being unresolved: its outcome, or None if it was forgotten."""
         self.unresolved: Mapping[str, UnresolvedOrder] = MappingProxyType(self._unresolved)
         self.settled: Mapping[str, Outcome] = MappingProxyType(self._settled)
 
@@ -145,6 +147,8 @@ class OrderLedger:
 
     def _resolve(self, name: str, outcome: Outcome) -> None:
         del self._unresolved[name], self._copies[name]
+        if self.on_resolved is not None:
+            self.on_resolved(name, self._settled.get(name, outcome))
         log.info("order %s at site %s is resolved: %s", name, outcome.site, type(outcome).__name__)
 
     def forget(self, client_order_id: str) -> UnresolvedOrder:
@@ -155,6 +159,8 @@ class OrderLedger:
         order = self._unresolved.pop(client_order_id)
         del self._copies[client_order_id]
         self.spend(client_order_id)
+        if self.on_resolved is not None:
+            self.on_resolved(client_order_id, None)
         log.info("order %s is forgotten unresolved", client_order_id)
         return order
 

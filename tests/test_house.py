@@ -18,7 +18,7 @@ FLOORS = [
     {"operations", "answers", "auth"},
     {"transport"},
     {"sites", "supervisor"},
-    {"ledger", "calls", "observer", "dispatch", "management"},
+    {"ledger", "calls", "observer", "dispatch", "management", "journal"},
     {"resources", "config", "session"},
     {"client"},
 ]

@@ -1,0 +1,210 @@
+"""The thread that writes the journal: whatever is queued when it comes round shares one transaction."""
+
+import asyncio
+import contextlib
+import logging
+import sqlite3
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from enum import Enum
+from typing import Any, Final
+
+from .database import Row, add_endings, add_orders, checkpoint, resolve
+from .files import FileLock
+
+__all__ = ["Kind", "Landed", "Work", "Writer"]
+
+log: Final = logging.getLogger("coinapi_ems_async.orders")
+
+_MOST: Final = 1_000
+"""In one transaction, so that the first of many waits for a bounded time."""
+_IDLE: Final = 0.25  # s without work after which the log is folded into the file
+_FOLDED_WHEN_IDLE: Final = 256  # works since the last time
+_FOLDED_ANYHOW: Final = 16_384  # about 64 MB of log
+
+
+class Kind(Enum):
+    """What a piece of work is."""
+
+    ORDER = "an order about to be sent"
+    ENDING = "the outcome of one order"
+    RESOLVE = "the outcome of all unresolved orders of an id"
+    READ = "a question"
+
+
+class Work:
+    """One thing to do; `row` is what to write, `read` what to ask; `error` is set if it could not be done.
+
+    is_awaited: whether somebody wants to know when it is done.
+    """
+
+    __slots__ = ("error", "is_awaited", "kind", "read", "row", "value")
+
+    def __init__(
+        self,
+        kind: Kind,
+        row: Row = (),
+        *,
+        is_awaited: bool = False,
+        read: Callable[[sqlite3.Connection], Any] | None = None,
+    ) -> None:
+        self.kind = kind
+        self.row = row
+        self.is_awaited = is_awaited
+        self.read = read
+        self.value: Any = None
+        self.error: Exception | None = None
+
+
+Landed = Callable[[Sequence[Work]], None]
+"""Called in the event loop with works of a transaction that is over: those awaited, and those that failed."""
+
+
+class Writer:
+    """Owns the database and its lock from now on. All but the thread itself is for one event loop.
+
+    The hand-over takes no lock that the loop could wait for: a deque, and a lock that is free if the thread has
+    something to do. One call back into the loop answers for a whole transaction.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, lock: FileLock, landed: Landed, *, is_synced: bool) -> None:
+        self._connection = connection
+        self._lock = lock
+        self._landed = landed
+        self._synchronous = "FULL" if is_synced else "OFF"
+        self._loop = asyncio.get_running_loop()
+        self._queue: deque[Work] = deque()
+        self._news = threading.Lock()
+        self._news.acquire()
+        self._is_closing = False
+        self._since_folded = 0
+        self._ended = self._loop.create_future()
+        self.transactions = 0
+        self._thread = threading.Thread(target=self._run, name="coinapi-ems: journal", daemon=True)
+        self._thread.start()
+
+    @property
+    def waiting(self) -> int:
+        """How much is queued."""
+        return len(self._queue)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing is written any more."""
+        return self._is_closing or not self._thread.is_alive()
+
+    def put(self, work: Work) -> None:
+        """Queue something; it is done in turn, but nobody is woken for it."""
+        self._queue.append(work)
+
+    def wake(self) -> None:
+        """Have what is queued done now."""
+        if self._news.locked():  # nobody else ever frees it
+            self._news.release()
+
+    async def aclose(self, within: float) -> bool:
+        """Do what is queued, fold the log into the file and close; returns False if that takes longer."""
+        self._is_closing = True
+        self.wake()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within):
+                await asyncio.shield(self._ended)
+        return self._ended.done()
+
+    # In the thread
+
+    def _run(self) -> None:
+        try:
+            while not (self._is_closing and not self._queue):
+                if self._news.acquire(timeout=_IDLE if self._since_folded >= _FOLDED_WHEN_IDLE else -1):
+                    while self._queue:
+                        self._do(self._some())
+                else:
+                    self._fold()
+        except BaseException:
+            log.exception("the journal's thread has crashed; no order is sent any more")
+        finally:
+            self._end()
+
+    def _some(self) -> list[Work]:
+        queue = self._queue
+        return [queue.popleft() for _ in range(min(len(queue), _MOST))]
+
+    def _do(self, works: list[Work]) -> None:
+        error = self._transact(works)
+        if error is not None and len(works) > 1:
+            for work in works:  # one of them must not be the ruin of all
+                work.error = self._transact([work])
+        else:
+            works[0].error = error
+        self._since_folded += len(works)
+        if heard := [work for work in works if work.is_awaited or work.error is not None]:
+            self._tell(self._landed, heard)
+        if self._since_folded >= _FOLDED_ANYHOW:
+            self._fold()
+
+    def _transact(self, works: list[Work]) -> Exception | None:
+        connection = self._connection
+        try:
+            if len(works) == 1:
+                self._write(works)  # one statement is a transaction of its own
+            else:
+                connection.execute("BEGIN IMMEDIATE")
+                self._write(works)
+                connection.execute("COMMIT")
+        except Exception as error:
+            with contextlib.suppress(sqlite3.Error):
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+            return error
+        self.transactions += 1
+        return None
+
+    def _write(self, works: list[Work]) -> None:
+        """Orders first: they depend on nothing, and what depends on them was queued after them."""
+        if orders := [work.row for work in works if work.kind is Kind.ORDER]:
+            add_orders(self._connection, orders)
+        endings: list[Row] = []
+        for work in works:
+            if work.kind is Kind.ENDING:
+                endings.append(work.row)
+            elif work.kind is not Kind.ORDER:
+                add_endings(self._connection, endings)
+                endings = []
+                self._write_other(work)
+        add_endings(self._connection, endings)
+
+    def _write_other(self, work: Work) -> None:
+        if work.read is not None:
+            work.value = work.read(self._connection)
+        else:
+            resolve(self._connection, work.row)
+
+    def _fold(self) -> None:
+        self._since_folded = 0
+        try:
+            checkpoint(self._connection, synchronous=self._synchronous)
+        except sqlite3.Error as error:
+            log.warning("the journal's log could not be folded into its file: %s", error)
+
+    def _end(self) -> None:
+        self._is_closing = True
+        with contextlib.suppress(sqlite3.Error):
+            checkpoint(self._connection, synchronous=self._synchronous, mode="TRUNCATE")
+        with contextlib.suppress(sqlite3.Error):
+            self._connection.close()
+        self._lock.release()
+        left = list(self._queue)
+        for work in left:
+            work.error = RuntimeError("the journal is closed")
+        self._tell(self._landed, left)
+        self._tell(self._over)
+
+    def _over(self) -> None:
+        if not self._ended.done():
+            self._ended.set_result(None)
+
+    def _tell(self, callback: Callable[..., None], *arguments: Any) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody listens any more
+            self._loop.call_soon_threadsafe(callback, *arguments)
