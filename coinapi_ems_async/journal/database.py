@@ -108,8 +108,9 @@ def open_database(path: Path, *, is_synced: bool, keep: float, most_taken: int) 
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA wal_autocheckpoint = 0")
             connection.execute("PRAGMA fullfsync = ON")
+            connection.execute(f"PRAGMA synchronous = {'FULL' if is_synced else 'OFF'}")
             _prune(connection, keep)
-            checkpoint(connection, synchronous="FULL" if is_synced else "OFF")
+            checkpoint(connection, is_synced=is_synced)
             return connection, _kept(connection, most_taken)
         except BaseException:
             connection.close()
@@ -126,7 +127,7 @@ def _prepare(path: Path) -> None:
     log_head = head_of(log)
     head = head_of(path)
     if head is None:
-        if log_head is not None:
+        if log_head:
             raise ConfigurationError(f"the journal {path} is missing, but there is its {log.name}: put it back")
         _make(path)
         return
@@ -224,8 +225,13 @@ def _flat(rows: Iterable[Row]) -> list[Any]:
     return [value for row in rows for value in row]
 
 
-def checkpoint(connection: sqlite3.Connection, *, synchronous: str, mode: str = "PASSIVE") -> None:
-    """Fold the log into the file, so that no loss of power can tear it; `synchronous` is for afterwards."""
+def checkpoint(connection: sqlite3.Connection, *, is_synced: bool, mode: str = "PASSIVE") -> None:
+    """Fold the log into the file so that no loss of power tears it; what comes after is as synced as before."""
+    if is_synced:
+        connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchall()
+        return
     connection.execute("PRAGMA synchronous = NORMAL")
-    connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchall()
-    connection.execute(f"PRAGMA synchronous = {synchronous}")
+    try:
+        connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchall()
+    finally:
+        connection.execute("PRAGMA synchronous = OFF")

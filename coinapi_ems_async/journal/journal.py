@@ -128,7 +128,6 @@ class Journal:
                 return intent
             waiting = self._watch.enter(intent)
             self._writer.put(intent)
-            self._writer.wake()
             try:
                 await waiting
             finally:
@@ -177,7 +176,7 @@ class Journal:
 
     def _press(self) -> None:
         self._lazy = None
-        self._writer.wake()
+        self._writer.due()
 
     def _text(self, message: str) -> str | None:
         return self._raw(message.encode("utf-8", "replace")).decode("utf-8", "replace")[:_MOST_TEXT] or None
@@ -223,7 +222,7 @@ class Journal:
             raise UsageError(f"the journal {self._path} is closed")
         question = Question(self.kept.last)
         self._writer.put(question)
-        self._writer.wake()
+        self._writer.due()
         return await question.answer
 
     def health(self) -> JournalHealth:

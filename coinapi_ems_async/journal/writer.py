@@ -1,4 +1,4 @@
-"""The thread that writes the journal: whatever is queued when it comes round shares one transaction."""
+"""The thread that writes the journal: orders that are queued when it comes round share one transaction."""
 
 import asyncio
 import contextlib
@@ -18,7 +18,9 @@ __all__ = ["Kind", "Landed", "Work", "Writer"]
 log: Final = logging.getLogger("coinapi_ems_async.orders")
 
 _MOST: Final = 1_000
-"""In one transaction, so that the first of many waits for a bounded time."""
+"""Orders in one transaction, so that the first of many waits for a bounded time."""
+_COMPANY: Final = 64
+"""Other works in one transaction, and how many are too many to wait any longer."""
 _IDLE: Final = 0.25  # s without work after which the log is folded into the file
 _FOLDED_WHEN_IDLE: Final = 256  # works since the last time
 _FOLDED_ANYHOW: Final = 16_384  # about 64 MB of log
@@ -64,17 +66,21 @@ Landed = Callable[[Sequence[Work]], None]
 class Writer:
     """Owns the database and its lock from now on. All but the thread itself is for one event loop.
 
-    The hand-over takes no lock that the loop could wait for: a deque, and a lock that is free if the thread has
+    The hand-over takes no lock that the loop could wait for: deques, and a lock that is free if the thread has
     something to do. One call back into the loop answers for a whole transaction.
+    Orders go first and alone: somebody waits for them, and each statement more costs as much again. Where every
+    transaction costs an fsync, though, the others go with them.
     """
 
     def __init__(self, connection: sqlite3.Connection, lock: FileLock, landed: Landed, *, is_synced: bool) -> None:
         self._connection = connection
         self._lock = lock
         self._landed = landed
-        self._synchronous = "FULL" if is_synced else "OFF"
+        self._is_synced = is_synced
         self._loop = asyncio.get_running_loop()
-        self._queue: deque[Work] = deque()
+        self._orders: deque[Work] = deque()
+        self._others: deque[Work] = deque()
+        self._is_due = False
         self._news = threading.Lock()
         self._news.acquire()
         self._is_closing = False
@@ -87,7 +93,7 @@ class Writer:
     @property
     def waiting(self) -> int:
         """How much is queued."""
-        return len(self._queue)
+        return len(self._orders) + len(self._others)
 
     @property
     def is_over(self) -> bool:
@@ -95,18 +101,26 @@ class Writer:
         return self._is_closing or not self._thread.is_alive()
 
     def put(self, work: Work) -> None:
-        """Queue something; it is done in turn, but nobody is woken for it."""
-        self._queue.append(work)
+        """Queue an order, which is written at once, or something else, which may wait until it is `due`."""
+        if work.kind is not Kind.ORDER:
+            self._others.append(work)
+            return
+        self._orders.append(work)
+        self._wake()
 
-    def wake(self) -> None:
-        """Have what is queued done now."""
+    def due(self) -> None:
+        """Have everything done that is queued."""
+        self._is_due = True
+        self._wake()
+
+    def _wake(self) -> None:
         if self._news.locked():  # nobody else ever frees it
             self._news.release()
 
     async def aclose(self, within: float) -> bool:
         """Do what is queued, fold the log into the file and close; returns False if that takes longer."""
         self._is_closing = True
-        self.wake()
+        self.due()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(within):
                 await asyncio.shield(self._ended)
@@ -116,10 +130,9 @@ class Writer:
 
     def _run(self) -> None:
         try:
-            while not (self._is_closing and not self._queue):
+            while not (self._is_closing and not self.waiting):
                 if self._news.acquire(timeout=_IDLE if self._since_folded >= _FOLDED_WHEN_IDLE else -1):
-                    while self._queue:
-                        self._do(self._some())
+                    self._work_off()
                 else:
                     self._fold()
         except BaseException:
@@ -127,9 +140,22 @@ class Writer:
         finally:
             self._end()
 
+    def _work_off(self) -> None:
+        is_due = False
+        while True:
+            if self._is_due:  # reset before the queues are looked at: what is put later is due anew
+                self._is_due, is_due = False, True
+            if not self._orders and not (self._others and (is_due or len(self._others) >= _COMPANY)):
+                return
+            self._do(self._some())
+
     def _some(self) -> list[Work]:
-        queue = self._queue
-        return [queue.popleft() for _ in range(min(len(queue), _MOST))]
+        """Whatever was among the others before the orders were taken depends on none that is still queued."""
+        company = min(len(self._others), _COMPANY)
+        works = [self._orders.popleft() for _ in range(min(len(self._orders), _MOST))]
+        if len(works) < _MOST and (self._is_synced or not works or company == _COMPANY):
+            works += [self._others.popleft() for _ in range(company)]
+        return works
 
     def _do(self, works: list[Work]) -> None:
         error = self._transact(works)
@@ -184,18 +210,18 @@ class Writer:
     def _fold(self) -> None:
         self._since_folded = 0
         try:
-            checkpoint(self._connection, synchronous=self._synchronous)
+            checkpoint(self._connection, is_synced=self._is_synced)
         except sqlite3.Error as error:
             log.warning("the journal's log could not be folded into its file: %s", error)
 
     def _end(self) -> None:
         self._is_closing = True
         with contextlib.suppress(sqlite3.Error):
-            checkpoint(self._connection, synchronous=self._synchronous, mode="TRUNCATE")
+            checkpoint(self._connection, is_synced=self._is_synced, mode="TRUNCATE")
         with contextlib.suppress(sqlite3.Error):
             self._connection.close()
         self._lock.release()
-        left = list(self._queue)
+        left = [*self._orders, *self._others]
         for work in left:
             work.error = RuntimeError("the journal is closed")
         self._tell(self._landed, left)
