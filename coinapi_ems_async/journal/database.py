@@ -44,13 +44,14 @@ CREATE TABLE orders (
     ended_at REAL,
     raw BLOB
 );
-CREATE INDEX by_id ON orders (client_order_id);
+CREATE INDEX by_id ON orders (client_order_id, generation);
 CREATE INDEX unresolved ON orders (client_order_id) WHERE {_UNRESOLVED};
 CREATE TRIGGER again AFTER INSERT ON orders
 WHEN EXISTS (SELECT 1 FROM orders WHERE client_order_id = NEW.client_order_id AND number < NEW.number)
 BEGIN
     UPDATE orders SET generation = 1 + (
-        SELECT max(generation) FROM orders WHERE client_order_id = NEW.client_order_id AND number < NEW.number
+        SELECT generation FROM orders WHERE client_order_id = NEW.client_order_id AND number < NEW.number
+        ORDER BY generation DESC LIMIT 1
     ) WHERE number = NEW.number;
 END;
 CREATE VIEW endings AS SELECT number, outcome, site, status, reason, message, ended_at, raw FROM orders;

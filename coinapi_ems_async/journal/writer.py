@@ -20,7 +20,11 @@ log: Final = logging.getLogger("coinapi_ems_async.orders")
 _MOST: Final = 1_000
 """Orders in one transaction, so that the first of many waits for a bounded time."""
 _COMPANY: Final = 64
-"""Other works in one transaction, and how many are too many to wait any longer."""
+"""How many other works are too many to wait until they are due."""
+_PORTION: Final = 16
+"""Of them in one transaction: an order that comes meanwhile waits for no more than that."""
+_CROWD: Final = 128
+"""How many of them go along with orders, so that orders without a pause do not hold them up for ever."""
 _IDLE: Final = 0.25  # s without work after which the log is folded into the file
 _FOLDED_WHEN_IDLE: Final = 256  # works since the last time
 _FOLDED_ANYHOW: Final = 16_384  # about 64 MB of log
@@ -145,15 +149,18 @@ class Writer:
         while True:
             if self._is_due:  # reset before the queues are looked at: what is put later is due anew
                 self._is_due, is_due = False, True
-            if not self._orders and not (self._others and (is_due or len(self._others) >= _COMPANY)):
+            is_due = is_due or len(self._others) >= _COMPANY
+            if not self._orders and not (self._others and is_due):
                 return
             self._do(self._some())
 
     def _some(self) -> list[Work]:
         """Whatever was among the others before the orders were taken depends on none that is still queued."""
-        company = min(len(self._others), _COMPANY)
+        company = min(len(self._others), _CROWD)
         works = [self._orders.popleft() for _ in range(min(len(self._orders), _MOST))]
-        if len(works) < _MOST and (self._is_synced or not works or company == _COMPANY):
+        if not self._is_synced and company < _CROWD:
+            company = 0 if works else min(company, _PORTION)
+        if len(works) < _MOST:
             works += [self._others.popleft() for _ in range(company)]
         return works
 
