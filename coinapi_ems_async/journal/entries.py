@@ -1,9 +1,7 @@
 """What the journal holds, as values."""
 
-from collections.abc import Iterator
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
 
 import msgspec
 
@@ -59,10 +57,6 @@ class RecoveredOrder(msgspec.Struct, frozen=True, kw_only=True):
     outcome: Outcome
     generation: int = 1
     body: bytes = b""
-
-    def __rich_repr__(self) -> Iterator[tuple[str, Any]]:  # type: ignore[override]  # msgspec types it narrower
-        for name in self.__struct_fields__:
-            yield name, getattr(self, name)
 
 
 class JournalHealth(msgspec.Struct, frozen=True, kw_only=True):

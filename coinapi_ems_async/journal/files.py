@@ -86,9 +86,11 @@ class FileLock:
             raise ConfigurationError(f"the journal {path} cannot be locked: {beside}: {error.strerror}") from None
         try:
             _lock(self._handle)
-        except OSError:
+        except OSError as error:
             os.close(self._handle)
-            raise ConfigurationError(f"the journal {path} is in use by another client") from None
+            if isinstance(error, BlockingIOError | PermissionError):
+                raise ConfigurationError(f"the journal {path} is in use by another client") from None
+            raise ConfigurationError(f"the journal {path} cannot be locked: {error.strerror}") from None
 
     def release(self) -> None:
         """Let another client have it; to be called once."""

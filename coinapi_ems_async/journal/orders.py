@@ -44,9 +44,9 @@ class OrderRecorder:
         except BaseException as error:
             self._left(call, intent, error, settled_before)
             raise
-        self._end(intent, call)
+        self._end(call, intent, settled_before)
 
-    def _end(self, intent: Intent, call: Call) -> None:
+    def _end(self, call: Call, intent: Intent, settled_before: Outcome | None) -> None:
         for one in call.tries:
             if one.attempt.bearer is not None:
                 self._journal.hide(one.attempt.bearer.encode())
@@ -60,8 +60,17 @@ class OrderRecorder:
                 status=answer.status if answer else None,
                 raw=answer.body if answer else b"",
             )
-        else:
-            self._tell(intent, self._outcome(call))
+            return
+        outcome = self._outcome(call)
+        if isinstance(outcome, Unknown):
+            outcome = self._late(call, settled_before) or outcome
+        self._tell(intent, outcome)
+
+    def _late(self, call: Call, settled_before: Outcome | None) -> Outcome | None:
+        """What became of the order if it was unresolved and is not any more."""
+        name = call.request.client_order_id or ""
+        late = self._ledger.settled.get(name)
+        return None if late is settled_before or name in self._ledger.unresolved else late
 
     def _tell(self, intent: Intent, outcome: Outcome) -> None:
         if isinstance(outcome, NotSent):
@@ -86,11 +95,9 @@ class OrderRecorder:
         Cancellation leaves a committed order with the ledger, unresolved or, if its answer was there already,
         settled; an error of this package comes from before the attempt was made.
         """
-        name = call.request.client_order_id or ""
-        late = self._ledger.settled.get(name)
-        if name in self._ledger.unresolved:
+        if call.request.client_order_id in self._ledger.unresolved:
             self._journal.end(intent, Ending.UNKNOWN, reason="the caller went away before the answer")
-        elif late is not None and late is not settled_before:
+        elif (late := self._late(call, settled_before)) is not None:
             self._tell(intent, late)
         elif isinstance(error, asyncio.CancelledError | EMSError):
             outcome = self._outcome(call)

@@ -84,6 +84,7 @@ class Writer:
         self._loop = asyncio.get_running_loop()
         self._orders: deque[Work] = deque()
         self._others: deque[Work] = deque()
+        self._doing: list[Work] = []
         self._is_due = False
         self._news = threading.Lock()
         self._news.acquire()
@@ -165,12 +166,17 @@ class Writer:
         return works
 
     def _do(self, works: list[Work]) -> None:
+        self._doing = works
         error = self._transact(works)
-        if error is not None and len(works) > 1:
-            for work in works:  # one of them must not be the ruin of all
+        if error is not None and len(works) > 1 and not isinstance(error, sqlite3.OperationalError):
+            for (
+                work
+            ) in works:  # one row must not be the ruin of all, while of a full disk there is no more to learn
                 work.error = self._transact([work])
         else:
-            works[0].error = error
+            for work in works:
+                work.error = error
+        self._doing = []
         self._since_folded += len(works)
         if heard := [work for work in works if work.is_awaited or work.error is not None]:
             self._tell(self._landed, heard)
@@ -228,7 +234,7 @@ class Writer:
         with contextlib.suppress(sqlite3.Error):
             self._connection.close()
         self._lock.release()
-        left = [*self._orders, *self._others]
+        left = [*self._doing, *self._orders, *self._others]
         for work in left:
             work.error = RuntimeError("the journal is closed")
         self._tell(self._landed, left)

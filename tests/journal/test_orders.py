@@ -415,6 +415,19 @@ async def test_no_secret_is_in_any_file(tmp_path: Path) -> None:
         assert SENTINEL not in repr(ems.health())
 
 
+async def test_no_bearer_token_is_in_any_file(tmp_path: Path) -> None:
+    async with Simulator(sites={EAST: 0.0}) as sim:
+        auth = ApiKeyHeader(bearer=lambda: "bearer-5ca1ab1e")
+        url, key = sim.management_url, sim.api_key
+        async with EMSClient(key, management_url=url, auth=auth, journal=tmp_path / "j") as ems:
+            body = '{"message": "what is bearer-5ca1ab1e?"}'
+            sim.inject(Injection(operation="order_new", status=403, body=body))
+            assert isinstance(await ems.orders.submit(an_order()), Rejected)
+        texts = contents(tmp_path)
+    assert b"what is <hidden>?" in b"".join(texts)
+    assert not any(b"5ca1ab1e" in text for text in texts)
+
+
 # How it is asked for
 
 

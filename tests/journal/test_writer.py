@@ -136,9 +136,10 @@ async def test_a_thread_that_crashes_says_so_and_answers_everybody(
     assert isinstance(first.error, SystemError)  # an Exception is only the order's own
     rig.database.failure = BaseException("worse")
     second = rig.order(2)
-    await until(lambda: rig.writer.is_over, "the end of the thread")
+    await rig.all_landed(2)
+    assert rig.writer.is_over
     assert "the journal's thread has crashed" in caplog.text
-    assert not second.is_awaited or second.error is None
+    assert str(second.error) == "the journal is closed"
     assert await rig.writer.aclose(5.0)
     assert rows(rig.path) == []
 
