@@ -129,12 +129,14 @@ class Dispatcher:
     async def resolve(self, client_order_id: str, *, exchange_id: str | None, timeout: float) -> Outcome:
         """Find out what became of an order by reading its status at every site that may know it."""
         request = operations.order_status(client_order_id, exchange_id=exchange_id)
+        before = self._ledger.settled.get(client_order_id)
         try:
             report: ExecutionReport = await self.read(request, timeout=timeout)
         except EMSError as error:
             evidence = Evidence(what=error.message, site=error.site, at=monotonic())
             return Unknown(client_order_id=client_order_id, evidence=(evidence,), message=error.message)
-        if (late := self._ledger.settled.get(client_order_id)) is not None:
+        late = self._ledger.settled.get(client_order_id)
+        if late is not None and late is not before:
             return late
         if not report.is_rejected:
             return Accepted(client_order_id=client_order_id, report=report)

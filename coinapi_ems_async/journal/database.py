@@ -1,6 +1,7 @@
 """The journal as an SQLite database: what stands in it, and whether a file is one. Blocking, for threads."""
 
 import contextlib
+import logging
 import os
 import sqlite3
 import struct
@@ -14,6 +15,8 @@ from .entries import Entry, Kept
 from .files import companions, head_of, make_private, sync_directory
 
 __all__ = ["Row", "add_endings", "add_orders", "checkpoint", "open_database", "read_unresolved", "resolve"]
+
+log: Final = logging.getLogger("coinapi_ems_async.orders")
 
 Row = tuple[Any, ...]
 
@@ -124,12 +127,12 @@ def open_database(path: Path, *, is_synced: bool, keep: float, most_taken: int) 
 
 def _prepare(path: Path) -> None:
     """See whether the file is a journal before SQLite may touch it, and make it if it is missing."""
-    log = companions(path)[1]
-    log_head = head_of(log)
+    beside = companions(path)[1]
+    log_head = head_of(beside)
     head = head_of(path)
     if head is None:
         if log_head:
-            raise ConfigurationError(f"the journal {path} is missing, but there is its {log.name}: put it back")
+            raise ConfigurationError(f"the journal {path} is missing, but there is its {beside.name}: put it back")
         _make(path)
         return
     if len(head) < 100 or not head.startswith(_MAGIC):
@@ -141,9 +144,11 @@ def _prepare(path: Path) -> None:
         raise ConfigurationError(
             f"the journal {path} is of version {version}, and this package knows {VERSION}: use a newer one"
         )
+    if path.stat().st_mode & 0o077:
+        log.warning("%s can be read by others than its owner; chmod 600 it", path)
     if log_head and log_head[:4] not in _LOG_MAGIC:
         raise ConfigurationError(
-            f"the journal {path} is torn: {log} is not its log; move that away to do without what it held"
+            f"the journal {path} is torn: {beside} is not its log; move that away to do without what it held"
         )
 
 

@@ -18,7 +18,7 @@ from .entries import Ending, Entry, JournalHealth, Kept
 from .files import FileLock, check_path
 from .writer import Kind, Work, Writer
 
-__all__ = ["Intent", "Journal"]
+__all__ = ["Intent", "Journal", "report_of"]
 
 log: Final = logging.getLogger("coinapi_ems_async.orders")
 
@@ -106,6 +106,11 @@ class Journal:
     def __repr__(self) -> str:
         return f"<Journal {self._path} {'closed' if self._writer.is_over else 'open'}>"
 
+    @property
+    def is_closing(self) -> bool:
+        """Whether it takes no more orders."""
+        return self._is_closing
+
     def hide(self, secret: bytes) -> None:
         """Keep something else out of the file from now on, such as a bearer token."""
         if secret not in self._secrets:
@@ -161,7 +166,7 @@ class Journal:
         """Note what became of the unresolved orders of an id; None: the user forgot them."""
         ending, site, status, raw = Ending.FORGOTTEN, None, None, b""
         if outcome is not None:
-            ending, site, raw = _ENDINGS[type(outcome)], outcome.site, outcome.raw
+            ending, site, raw = _ENDINGS[type(outcome)], outcome.site, report_of(outcome)
             status = getattr(outcome, "status", None)
         told = (ending.value, site, status, "told later", None, time.time(), self._raw(raw))
         self._later(Work(Kind.RESOLVE, (*told, client_order_id, self.kept.last)))
@@ -255,6 +260,11 @@ class Journal:
         self._watch.close()
         if not await self._writer.aclose(max(1.0, until - time.monotonic())):
             log.error("the journal %s is still being written; it closes by itself", self._path)
+
+
+def report_of(outcome: Outcome) -> bytes:
+    """Return its answer's body if that is a report: an error page could quote a bearer token that nobody hid."""
+    return outcome.raw if getattr(outcome, "report", None) is not None else b""
 
 
 def _open(path: Path, settings: Settings) -> tuple[sqlite3.Connection, FileLock, Kept]:

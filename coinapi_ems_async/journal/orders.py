@@ -10,7 +10,7 @@ from ..errors import EMSError
 from ..ledger import OrderLedger
 from ..outcomes import NotSent, NotSentReason, Outcome, Rejected, Unknown
 from .entries import Ending
-from .journal import Intent, Journal
+from .journal import Intent, Journal, report_of
 
 __all__ = ["OrderRecorder"]
 
@@ -40,7 +40,7 @@ class OrderRecorder:
             if intent.is_recorded:
                 await run(call)
             else:
-                call.outcome = _not_recorded(call, intent)
+                call.outcome = _not_recorded(call, intent, is_closing=self._journal.is_closing)
         except BaseException as error:
             self._left(call, intent, error, settled_before)
             raise
@@ -64,7 +64,7 @@ class OrderRecorder:
         outcome = self._outcome(call)
         if isinstance(outcome, Unknown):
             outcome = self._late(call, settled_before) or outcome
-        self._tell(intent, outcome)
+        self._tell(intent, outcome, outcome.raw)
 
     def _late(self, call: Call, settled_before: Outcome | None) -> Outcome | None:
         """What became of the order if it was unresolved and is not any more."""
@@ -72,7 +72,7 @@ class OrderRecorder:
         late = self._ledger.settled.get(name)
         return None if late is settled_before or name in self._ledger.unresolved else late
 
-    def _tell(self, intent: Intent, outcome: Outcome) -> None:
+    def _tell(self, intent: Intent, outcome: Outcome, raw: bytes) -> None:
         if isinstance(outcome, NotSent):
             ending, reason = Ending.NOT_SENT, outcome.reason.value
         elif isinstance(outcome, Rejected):
@@ -86,7 +86,7 @@ class OrderRecorder:
             status=getattr(outcome, "status", None),
             reason=reason,
             message=getattr(outcome, "message", None) or "",
-            raw=outcome.raw,
+            raw=raw,
         )
 
     def _left(self, call: Call, intent: Intent, error: BaseException, settled_before: Outcome | None) -> None:
@@ -98,13 +98,13 @@ class OrderRecorder:
         if call.request.client_order_id in self._ledger.unresolved:
             self._journal.end(intent, Ending.UNKNOWN, reason="the caller went away before the answer")
         elif (late := self._late(call, settled_before)) is not None:
-            self._tell(intent, late)
+            self._tell(intent, late, report_of(late))
         elif isinstance(error, asyncio.CancelledError | EMSError):
             outcome = self._outcome(call)
             if isinstance(outcome, NotSent):
                 self._journal.end(intent, Ending.NOT_SENT, reason=NotSentReason.ABANDONED.value)
             else:
-                self._tell(intent, outcome)
+                self._tell(intent, outcome, report_of(outcome))
         else:
             self._journal.end(intent, Ending.UNKNOWN, reason=type(error).__name__)
 
@@ -116,13 +116,13 @@ def _until(call: Call) -> float:
     return min(call.until, monotonic() + max(0.0, call.not_after - time.time()))
 
 
-def _not_recorded(call: Call, intent: Intent) -> NotSent:
+def _not_recorded(call: Call, intent: Intent, *, is_closing: bool) -> NotSent:
     if intent.error is not None:
         reason, said = NotSentReason.JOURNAL, f"the journal could not record it: {intent.error}"
-    elif call.not_after is not None and time.time() >= call.not_after:
-        reason, said = NotSentReason.NOT_AFTER, "not_after passed while the journal recorded it"
-    elif monotonic() >= call.until:
-        reason, said = NotSentReason.DEADLINE, "the time was over while the journal recorded it"
-    else:
+    elif is_closing:
         reason, said = NotSentReason.ABANDONED, "the client was closed while the journal recorded it"
+    elif intent.until < call.until:
+        reason, said = NotSentReason.NOT_AFTER, "not_after passed while the journal recorded it"
+    else:
+        reason, said = NotSentReason.DEADLINE, "the time was over while the journal recorded it"
     return NotSent(client_order_id=call.request.client_order_id, reason=reason, message=said)

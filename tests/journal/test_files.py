@@ -264,5 +264,13 @@ async def test_every_file_is_its_owners_alone_whatever_the_umask(tmp_path: Path,
     assert modes_in(tmp_path) == dict.fromkeys(("j", "j.lock"), 0o600)
 
 
+async def test_a_file_that_others_can_read_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "j"
+    await a_journal(path, 1)
+    path.chmod(0o644)
+    await a_journal(path, 1)
+    assert f"{path} can be read by others than its owner" in caplog.text
+
+
 def modes_in(folder: Path) -> dict[str, int]:
     return {one.name: stat.S_IMODE(one.stat().st_mode) for one in folder.iterdir()}

@@ -14,6 +14,7 @@ from coinapi_ems_async import (
     ConfigurationError,
     EMSClient,
     NewOrder,
+    NoSites,
     NotSent,
     NotSentReason,
     OrderNotSent,
@@ -426,6 +427,45 @@ async def test_no_bearer_token_is_in_any_file(tmp_path: Path) -> None:
         texts = contents(tmp_path)
     assert b"what is <hidden>?" in b"".join(texts)
     assert not any(b"5ca1ab1e" in text for text in texts)
+
+
+# Owners
+
+
+async def test_a_second_client_cannot_have_the_same_file(sim: Simulator, path: Path) -> None:
+    async with client(sim, path) as ems:
+        second = client(sim, path)
+        with pytest.raises(ConfigurationError, match=f"{path} is in use by another client"):
+            await second.open()
+        assert not second.health().is_open
+        with pytest.raises(UsageError):
+            await second.orders.submit(an_order())
+        assert isinstance(await ems.orders.submit(an_order()), Accepted)
+
+
+async def test_a_client_that_cannot_open_lets_go_of_the_file(sim: Simulator, path: Path) -> None:
+    nobody = "http://127.0.0.1:9"
+    settings = Settings(management_timeout=0.2, management_tries=1)
+    with pytest.raises(NoSites):
+        await EMSClient(sim.api_key, management_url=nobody, journal=path, settings=settings).open()
+    async with client(sim, path) as ems:
+        assert isinstance(await ems.orders.submit(an_order()), Accepted)
+
+
+async def test_what_is_done_after_closing_is_told_to_be_lost(
+    sim: Simulator, path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    order = an_order()
+    async with client(sim, path) as ems:
+        sim.inject(Injection(operation="order_new", status=500, execute="never"))
+        assert isinstance(await ems.orders.submit(order), Unknown)
+        journal = ems.journal
+    ems.orders.forget(order.client_order_id)
+    assert "the journal is closed: an entry stays unresolved" in caplog.text
+    with pytest.raises(UsageError, match="is closed"):
+        await journal.unresolved()
+    await journal.aclose(1.0)  # for the second time
+    assert rows(path) == [(order.client_order_id, "unknown")]
 
 
 # How it is asked for
