@@ -24,7 +24,7 @@ FLOORS = [
 ]
 PURE = [
     *("errors", "matrix", "outcomes", "operations", "answers", "simulator/exchange", "simulator/book"),
-    "transport/idle",
+    *("transport/idle", "journal/entries"),
     *(f"sites/{name}" for name in ("directory", "estimator", "health", "selector", "urls")),
     *(name for name in MODULES if name.startswith("models/")),
 ]

@@ -14,7 +14,7 @@ from ..errors import ConfigurationError
 from .entries import Entry, Kept
 from .files import companions, head_of, make_private, sync_directory
 
-__all__ = ["Row", "add_endings", "add_orders", "checkpoint", "open_database", "read_unresolved", "resolve"]
+__all__ = ["Row", "add_endings", "add_orders", "checkpoint", "fold", "open_database", "read_unresolved", "resolve"]
 
 log: Final = logging.getLogger("coinapi_ems_async.orders")
 
@@ -229,6 +229,12 @@ def _insert(connection: sqlite3.Connection, into: str, rows: Sequence[Row]) -> N
 
 def _flat(rows: Iterable[Row]) -> list[Any]:
     return [value for row in rows for value in row]
+
+
+def fold(path: Path) -> None:
+    """Fold the log into the file while somebody else writes, who does not wait for it (SQLite, WAL, 3.3)."""
+    with contextlib.closing(sqlite3.connect(path, timeout=_BUSY, isolation_level=None)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()  # synced, as is SQLite's own way
 
 
 def checkpoint(connection: sqlite3.Connection, *, is_synced: bool, mode: str = "PASSIVE") -> None:

@@ -6,6 +6,7 @@ import sqlite3
 import time
 from collections import deque
 from collections.abc import Collection, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -13,7 +14,7 @@ from ..errors import ConfigurationError, UsageError
 from ..outcomes import Accepted, NotSent, Outcome, Rejected, Unknown
 from ..settings import Settings
 from ..transport.watch import Watch
-from .database import Row, open_database, read_unresolved
+from .database import Row, fold, open_database, read_unresolved
 from .entries import Ending, Entry, JournalHealth, Kept
 from .files import FileLock, check_path
 from .writer import Kind, Work, Writer
@@ -86,7 +87,8 @@ class Journal:
         self._failures = 0
         self._last_error: str | None = None
         self._is_closing = False
-        self._writer = Writer(connection, lock, self._landed, is_synced=settings.journal_sync == "disk")
+        is_synced = settings.journal_sync == "disk"
+        self._writer = Writer(connection, lock, self._landed, fold=partial(fold, path), is_synced=is_synced)
 
     @classmethod
     async def open(cls, path: Path, settings: Settings, *, secrets: Collection[bytes] = ()) -> "Journal":

@@ -25,9 +25,11 @@ _PORTION: Final = 16
 """Of them in one transaction: an order that comes meanwhile waits for no more than that."""
 _CROWD: Final = 128
 """How many of them go along with orders, so that orders without a pause do not hold them up for ever."""
-_IDLE: Final = 0.25  # s without work after which the log is folded into the file
-_FOLDED_WHEN_IDLE: Final = 256  # works since the last time
-_FOLDED_ANYHOW: Final = 16_384  # about 64 MB of log
+_FOLDED_EVERY: Final = 1_000
+"""Works after which the log is folded into the file: 4 to 8 MB of log. A thread of its own does it, for it ends in
+fsyncs, and no order is to wait for those."""
+_FOLDED_WHOLE: Final = 16
+"""Every so many times this thread does it: then nobody writes meanwhile, and the log begins anew for certain."""
 
 
 class Kind(Enum):
@@ -70,16 +72,27 @@ Landed = Callable[[Sequence[Work]], None]
 class Writer:
     """Owns the database and its lock from now on. All but the thread itself is for one event loop.
 
+    fold: folds the log into the file, over a connection of its own.
+
     The hand-over takes no lock that the loop could wait for: deques, and a lock that is free if the thread has
     something to do. One call back into the loop answers for a whole transaction.
     Orders go first and alone: somebody waits for them, and each statement more costs as much again. Where every
     transaction costs an fsync, though, the others go with them.
     """
 
-    def __init__(self, connection: sqlite3.Connection, lock: FileLock, landed: Landed, *, is_synced: bool) -> None:
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        lock: FileLock,
+        landed: Landed,
+        *,
+        fold: Callable[[], None],
+        is_synced: bool,
+    ) -> None:
         self._connection = connection
         self._lock = lock
         self._landed = landed
+        self._fold_beside = fold
         self._is_synced = is_synced
         self._loop = asyncio.get_running_loop()
         self._orders: deque[Work] = deque()
@@ -90,6 +103,8 @@ class Writer:
         self._news.acquire()
         self._is_closing = False
         self._since_folded = 0
+        self._folds = 0
+        self._folding: threading.Thread | None = None
         self._ended = self._loop.create_future()
         self.transactions = 0
         self._thread = threading.Thread(target=self._run, name="coinapi-ems: journal", daemon=True)
@@ -136,10 +151,8 @@ class Writer:
     def _run(self) -> None:
         try:
             while not (self._is_closing and not self.waiting):
-                if self._news.acquire(timeout=_IDLE if self._since_folded >= _FOLDED_WHEN_IDLE else -1):
-                    self._work_off()
-                else:
-                    self._fold()
+                self._news.acquire()
+                self._work_off()
         except BaseException:
             log.exception("the journal's thread has crashed; no order is sent any more")
         finally:
@@ -180,7 +193,7 @@ class Writer:
         self._since_folded += len(works)
         if heard := [work for work in works if work.is_awaited or work.error is not None]:
             self._tell(self._landed, heard)
-        if self._since_folded >= _FOLDED_ANYHOW:
+        if self._since_folded >= _FOLDED_EVERY:
             self._fold()
 
     def _transact(self, works: list[Work]) -> Exception | None:
@@ -222,13 +235,30 @@ class Writer:
 
     def _fold(self) -> None:
         self._since_folded = 0
+        self._folds += 1
+        if self._folds % _FOLDED_WHOLE == 0:
+            if self._folding is not None:
+                self._folding.join()
+            self._try(lambda: checkpoint(self._connection, is_synced=self._is_synced))
+            return
+        if self._folding is not None and self._folding.is_alive():
+            return
+        self._folding = threading.Thread(
+            target=self._try, args=(self._fold_beside,), name="coinapi-ems: folding the journal", daemon=True
+        )
+        self._folding.start()
+
+    @staticmethod
+    def _try(fold: Callable[[], None]) -> None:
         try:
-            checkpoint(self._connection, is_synced=self._is_synced)
+            fold()
         except sqlite3.Error as error:
             log.warning("the journal's log could not be folded into its file: %s", error)
 
     def _end(self) -> None:
         self._is_closing = True
+        if self._folding is not None:
+            self._folding.join()
         with contextlib.suppress(sqlite3.Error):
             checkpoint(self._connection, is_synced=self._is_synced, mode="TRUNCATE")
         with contextlib.suppress(sqlite3.Error):

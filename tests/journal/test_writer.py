@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 
-from coinapi_ems_async.journal.database import open_database
+from coinapi_ems_async.journal.database import fold, open_database
 from coinapi_ems_async.journal.files import FileLock
 from coinapi_ems_async.journal.writer import Kind, Work, Writer
 
@@ -48,13 +48,19 @@ class Rig:
         self.path = path
         self.database = Database(connection)
         self.landed: list[Work] = []
-        self.writer = Writer(cast(Any, self.database), lock, self._landed, is_synced=is_synced)
+        self.failure: sqlite3.Error | None = None
+        self.writer = Writer(cast(Any, self.database), lock, self._landed, fold=self._fold, is_synced=is_synced)
+
+    def _fold(self) -> None:
+        if self.failure is not None:
+            raise self.failure
+        fold(self.path)
 
     def _landed(self, works: Sequence[Work]) -> None:
         self.landed += works
 
     def order(self, number: int, name: str | None = None) -> Work:
-        row = (number, name or f"order-{number}", "KRAKEN", "site", 1e9, b"{}")
+        row = (number, name or f"order-{number}", "KRAKEN", "site", 1e9, b"x" * 300)
         work = Work(Kind.ORDER, row, is_awaited=True)
         self.writer.put(work)
         return work
@@ -144,19 +150,26 @@ async def test_a_thread_that_crashes_says_so_and_answers_everybody(
     assert rows(rig.path) == []
 
 
-async def test_the_log_is_folded_into_the_file_while_there_is_nothing_to_do(rig: Rig) -> None:
-    for number in range(1, 301):
-        rig.order(number)
-    await rig.all_landed(300)
-    await until(lambda: rig.database.asked[-1] == "PRAGMA synchronous = OFF", "folding")
-    assert rig.database.transactions("PRAGMA wal_checkpoint") == 1
-    rig.database.fails_at = "wal_checkpoint"
-    for number in range(301, 601):
-        rig.order(number)
-    await until(lambda: rig.database.transactions("PRAGMA synchronous = OFF") == 2, "folding")
-    rig.database.fails_at = "nothing"
-    rig.order(601)
-    await rig.all_landed(601)
+async def test_the_log_is_folded_into_the_file_while_orders_go_on(
+    rig: Rig, caplog: pytest.LogCaptureFixture
+) -> None:
+    def write(first: int) -> None:
+        for number in range(first, first + 1000):
+            rig.order(number)
+
+    before = rig.path.stat().st_size
+    write(1)
+    await until(lambda: rig.path.stat().st_size > before + 100_000, "folding")
+    await rig.all_landed(1000)
+    rig.failure = sqlite3.OperationalError("disk I/O error")
+    write(1001)
+    await until(lambda: "could not be folded into its file: disk I/O error" in caplog.text, "the failure")
+    rig.failure = None
+    for first in range(2001, 20_001, 1000):
+        write(first)
+        await rig.all_landed(first + 999)
+    assert rig.database.transactions("PRAGMA wal_checkpoint") == 1  # once in sixteen times by the thread itself
+    assert rig.database.asked.count("PRAGMA synchronous = OFF") == 1
     assert not any(work.error for work in rig.landed)
 
 
