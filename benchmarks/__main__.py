@@ -18,6 +18,7 @@ from .machine import this_machine
 from .parts.decoding import measure_decoding
 from .parts.first import SERVER_IDLE, measure_first_orders
 from .parts.importing import measure_importing
+from .parts.journal import measure_journal
 from .parts.probed import measure_probed
 from .parts.rounds import measure_rounds
 from .peers import Skipped
@@ -79,6 +80,8 @@ class Run:
         transports = [one for one in TRANSPORTS if any(entrant.name == f"ours-{one}" for entrant in self.entrants)]
         found.first = dict(await measure_first_orders(idle_server, self.authority, transports, self.plan.repeats))
         found.probed = await self._probed(server, transports)
+        if "http1" in transports:
+            found.journal = await measure_journal(Target(server.clear, server.h2), self.plan)
         return found
 
     async def _probed(self, server: Server, transports: Sequence[str]) -> Probed | None:

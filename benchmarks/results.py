@@ -105,6 +105,19 @@ class Probed(msgspec.Struct):
     rounds: list[float]
 
 
+class JournalCost(msgspec.Struct):
+    """Orders of a client by the journal it keeps, microseconds.
+
+    rates: orders per second with `Plan.width` in flight. hand_over: to a thread and back, nothing else done.
+    statement: the one that records an order, as called from a thread that has nothing else to do.
+    """
+
+    alone: dict[str, Latency]
+    rates: dict[str, float]
+    hand_over: float
+    statement: dict[str, float]
+
+
 class LoopResults(msgspec.Struct):
     """Everything that depends on the event loop; rows by entrant, in the order of the table."""
 
@@ -112,6 +125,7 @@ class LoopResults(msgspec.Struct):
     https: dict[str, Row] = {}
     first: dict[str, FirstOrders] = {}
     probed: Probed | None = None
+    journal: JournalCost | None = None
 
 
 class Decoding(msgspec.Struct):

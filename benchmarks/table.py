@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from .entrants.floor import FLOOR
 from .figures import typical
-from .results import LoopResults, Results, Row, alone_ratio, cpu_ratio, rate_ratio
+from .results import JournalCost, LoopResults, Results, Row, alone_ratio, cpu_ratio, rate_ratio
 from .targets import Verdict, verdicts
 
 __all__ = ["report"]
@@ -86,6 +86,18 @@ def _other(name: str, loop: LoopResults) -> Iterator[str]:
             f"{name} loop, {probed.sites} sites probed every 0.5 s, place over {probed.transport}: "
             f"p50 {probed.p50:.0f} us, p99 {probed.p99:.0f} us, p99/p50 {typical(probed.rounds):.2f}"
         )
+    if (journal := loop.journal) is not None:
+        yield from _journal(name, journal)
+
+
+def _journal(name: str, cost: JournalCost) -> Iterator[str]:
+    for mode, alone in cost.alone.items():
+        yield (
+            f"{name} loop, place over http1, journal {mode}: p50 {alone.p50:.0f} us, p99 {alone.p99:.0f} us; "
+            f"in flight {cost.rates[mode]:,.0f} per s"
+        )
+    statements = ", ".join(f"{time:.0f} us ({mode})" for mode, time in cost.statement.items())
+    yield f"{name} loop, to a thread and back {cost.hand_over:.0f} us, the statement alone {statements}"
 
 
 def _costs(results: Results) -> Iterator[str]:

@@ -36,6 +36,7 @@ from .errors import (
     UsageError,
     ValidationFailed,
 )
+from .journal.entries import JournalHealth, RecoveredOrder
 from .ledger import UnresolvedOrder
 from .models.balances import Balance, BalanceData, Position, PositionData
 from .models.cloud import Account, Endpoint, ExchangeLogin, Location, Parameter
@@ -95,6 +96,7 @@ __all__ = [
     "Health",
     "HistoryNotConfigured",
     "InvalidRequest",
+    "JournalHealth",
     "Location",
     "NewOrder",
     "NoAuth",
@@ -118,6 +120,7 @@ __all__ = [
     "Position",
     "PositionData",
     "RateLimited",
+    "RecoveredOrder",
     "RejectReason",
     "Rejected",
     "RejectedReason",

@@ -5,6 +5,7 @@ import os
 import ssl
 import warnings
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from threading import get_ident
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -14,6 +15,7 @@ import msgspec
 from .auth import ApiKeyHeader, Auth, NoAuth, find_api_key
 from .config import SessionConfig
 from .errors import ConfigurationError, UsageError
+from .journal.entries import JournalHealth
 from .ledger import OrderLedger
 from .observer import CallHook, SettledHook
 from .resources.accounts import Accounts
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     import aiohttp
 
     from .dispatch import Dispatcher
+    from .journal.journal import Journal
     from .management import Management
     from .session import Session
 
@@ -49,7 +52,7 @@ class ClientHealth(msgspec.Struct, frozen=True, kw_only=True):
     table_age: seconds since the site table was read, None if it never was. table_kept: whether it is still that
     of an earlier run. table_error: why the last reading failed, None if it did not. table_refused: whether that
     was because the key was refused (401, 403). crashes: background loops that crashed, with how often.
-    unresolved: orders of unknown outcome.
+    unresolved: orders of unknown outcome. journal: None where none is kept.
     """
 
     is_open: bool
@@ -60,6 +63,7 @@ class ClientHealth(msgspec.Struct, frozen=True, kw_only=True):
     table_refused: bool = False
     crashes: Mapping[str, int] = {}
     unresolved: int = 0
+    journal: JournalHealth | None = None
 
 
 class EMSClient:
@@ -75,7 +79,9 @@ class EMSClient:
     HTTP proxy for everything but that session; the sites are then reached over aiohttp. trust_env: whether
     HTTP_PROXY and HTTPS_PROXY count. cost: which site is nearest, seconds; the round trip by default. on_call:
     called with a CallRecord after each call. on_settled: called with the outcome of each order that was `Unknown`,
-    or whose caller was cancelled, when it is known.
+    or whose caller was cancelled, when it is known. journal: a file, made if it is missing, that records every
+    order before it can leave, and its outcome after: see `orders.recover`. Its directory must exist, on a disk of
+    this machine; one client at a time has it.
 
     Raises ConfigurationError: if there is no key, a URL or a setting is wrong, or a package is missing.
     """
@@ -95,6 +101,7 @@ class EMSClient:
         cost: CostFunction = network_cost,
         on_call: CallHook | None = None,
         on_settled: SettledHook | None = None,
+        journal: str | os.PathLike[str] | None = None,
     ) -> None:
         self.settings = _checked(Settings, settings, Settings)
         auth = _checked(Auth, auth, ApiKeyHeader)
@@ -114,6 +121,7 @@ class EMSClient:
                 trust_env=trust_env,
                 on_call=on_call,
                 on_settled=on_settled,
+                journal=_checked_path(journal),
             )
         )
 
@@ -165,6 +173,7 @@ class EMSClient:
         trust_env: bool = False,
         on_call: CallHook | None = None,
         on_settled: SettledHook | None = None,
+        journal: str | os.PathLike[str] | None = None,
     ) -> Self:
         """Return a client of one known server: one site that serves everything, and no management API.
 
@@ -189,6 +198,7 @@ class EMSClient:
                 trust_env=trust_env,
                 on_call=on_call,
                 on_settled=on_settled,
+                journal=_checked_path(journal),
             )
         )
         return client
@@ -232,7 +242,8 @@ class EMSClient:
         With a site table kept from an earlier run (`Settings.cache_dir`) the management API is not waited for.
         Raises NoSites: if there is no site table, or no client certificate to be had where one is wanted.
         AuthenticationFailed: if the management API says 401 or 403. ConfigurationError: if the certificate
-        cannot be used, or the bearer supplier fails. UsageError: if the client is open or closed already.
+        cannot be used, the bearer supplier fails, or the journal is not one, is torn, cannot be written, or
+        belongs to another client. UsageError: if the client is open or closed already.
         Sites that are down are no error.
         """
         if self._is_closed:
@@ -315,6 +326,14 @@ class EMSClient:
             raise UsageError("a self-hosted client has no Managed Cloud API")
         return management
 
+    @property
+    def journal(self) -> "Journal":
+        """The journal of orders. Raises UsageError: as `dispatcher`, or if none is kept."""
+        journal = self._ready().journal
+        if journal is None:
+            raise UsageError("this client keeps no journal: make it with journal=path")
+        return journal
+
     def _ready(self) -> "Session":
         if self._session is None or not self._is_open:
             raise UsageError(
@@ -357,6 +376,7 @@ class EMSClient:
             table_refused=discovery.is_refused if discovery else False,
             crashes=dict(session.supervisor.crashes),
             unresolved=len(self.ledger.unresolved),
+            journal=session.journal.health() if session.journal else None,
         )
 
     async def refresh(self) -> None:
@@ -378,6 +398,15 @@ def _checked(kind: type[_T], given: _T | None, default: Callable[[], _T]) -> _T:
         name = kind.__name__
         raise ConfigurationError(f"{name.lower()} must be a {name} of coinapi_ems_async, got {given!r}")
     return given
+
+
+def _checked_path(given: str | os.PathLike[str] | None) -> Path | None:
+    if given is None:
+        return None
+    path = os.fspath(given) if isinstance(given, str | os.PathLike) else None
+    if not isinstance(path, str) or not path or "\0" in path:
+        raise ConfigurationError(f"journal must be the path of a file, got {given!r}")
+    return Path(path)
 
 
 def _checked_context(given: ssl.SSLContext | None) -> ssl.SSLContext | None:

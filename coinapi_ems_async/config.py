@@ -2,6 +2,7 @@
 
 import ssl
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -22,7 +23,7 @@ class SessionConfig(msgspec.Struct, frozen=True, kw_only=True):
     """What a session is made from; exactly one of the two URLs is given.
 
     with_sites: False for the Managed Cloud API alone. proxy: may hold a password. on_call: told of every call.
-    on_settled: of every order of unknown outcome that is settled.
+    on_settled: of every order of unknown outcome that is settled. journal: the file to keep one in.
     """
 
     key: str
@@ -39,6 +40,7 @@ class SessionConfig(msgspec.Struct, frozen=True, kw_only=True):
     on_call: CallHook | None = None
     on_settled: SettledHook | None = None
     with_sites: bool = True
+    journal: Path | None = None
 
     def __repr__(self) -> str:
         return f"SessionConfig({self.management_url or self.site_url})"

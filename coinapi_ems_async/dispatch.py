@@ -10,7 +10,7 @@ import random
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from time import monotonic
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -34,6 +34,9 @@ from .settings import Settings
 from .sites.roster import Roster, SiteEntry
 from .transport.base import Attempt, is_change
 from .transport.watch import Watch
+
+if TYPE_CHECKING:
+    from .journal.orders import OrderRecorder
 
 __all__ = ["Dispatcher"]
 
@@ -80,8 +83,10 @@ class Dispatcher:
             adopt=self._orphans.adopt,
             abandon=self._abandoned,
         )
-        ledger.on_resolved = self._resolved
+        ledger.listeners.append(self._resolved)
         roster.on_trouble = self._rounds.trouble
+        self.recorder: OrderRecorder | None = None
+        """Carries new orders, if there is a journal."""
 
     async def new_order(
         self,
@@ -101,7 +106,10 @@ class Dispatcher:
         if not self._ledger.begin(name, again=allow_duplicate_id):
             return self._duplicate(call, name)
         try:
-            await self._run(call)
+            if self.recorder is None:
+                await self._run(call)
+            else:
+                await self.recorder.carry(call, self._first_site(call), self._run)
         except BaseException as error:
             self._tell(call, _name_of(error))
             raise
@@ -158,13 +166,11 @@ class Dispatcher:
         self._saw(last.reading.value, last.entry.site.id)
         return last.reading.value
 
-    async def resolve(self, client_order_id: str, *, exchange_id: str | None = None, timeout: float) -> Outcome:
+    async def resolve(self, client_order_id: str, *, timeout: float) -> Outcome:
         """Look for an unresolved order until it is settled or the time is over; return what is known then.
 
-        It is never sent again. exchange_id: only routes the looking, where the order is not known here.
+        It is never sent again.
         """
-        if client_order_id not in self._ledger.unresolved and client_order_id not in self._ledger.settled:
-            self._ledger.doubt(client_order_id, exchange_id=exchange_id, site=None)
         return await self._reconciler.resolve(client_order_id, timeout)
 
     # The loop
@@ -279,6 +285,10 @@ class Dispatcher:
         if call.request.operation is not operations.ORDER_STATUS:
             return False
         return self._untried(call)
+
+    def _first_site(self, call: Call) -> str | None:
+        best = self._roster.ranked(call.request.exchange_id, for_order=True)
+        return best[0].site.id if best else None
 
     def _untried(self, call: Call) -> bool:
         """Whether the call has not been to every capable site yet."""

@@ -50,8 +50,8 @@ class OrderLedger:
         self._takers: OrderedDict[str, str] = OrderedDict()
         self._spent: set[str] = set()
         """Ids of takers whose order was taken, or nobody knows: those that are not to be used again."""
-        self.on_resolved: Callable[[str, Outcome | None], None] = lambda _name, _outcome: None
-        """Called when an order leaves the unresolved ones; without an outcome if it was forgotten."""
+        self.listeners: list[Callable[[str, Outcome | None], None]] = []
+        """Told when an order stops being unresolved: its outcome, or None if it was forgotten."""
         self.unresolved: Mapping[str, UnresolvedOrder] = MappingProxyType(self._unresolved)
         self.settled: Mapping[str, Outcome] = MappingProxyType(self._settled)
 
@@ -156,7 +156,11 @@ class OrderLedger:
     def _resolve(self, name: str, outcome: Outcome) -> None:
         del self._unresolved[name], self._copies[name]
         log.info("order %s at site %s is resolved: %s", name, outcome.site, type(outcome).__name__)
-        self.on_resolved(name, outcome)
+        self._tell(name, self._settled.get(name, outcome))
+
+    def _tell(self, name: str, outcome: Outcome | None) -> None:
+        for listener in self.listeners:
+            listener(name, outcome)
 
     def forget(self, client_order_id: str) -> UnresolvedOrder:
         """Take an order off the unresolved ones; its id stays spent.
@@ -167,7 +171,7 @@ class OrderLedger:
         del self._copies[client_order_id]
         self.spend(client_order_id)
         log.info("order %s is forgotten unresolved", client_order_id)
-        self.on_resolved(client_order_id, None)
+        self._tell(client_order_id, None)
         return order
 
     def saw(self, report: ExecutionReport, site: str | None) -> None:

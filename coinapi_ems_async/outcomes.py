@@ -137,6 +137,8 @@ class NotSentReason(StrEnum):
     """The caller's `not_after` had passed at the commit point."""
     NOT_PROCESSED = "not processed"
     """It was sent, and every server that had it proved that it did nothing with it (HTTP/2)."""
+    JOURNAL = "journal"
+    """The client keeps a journal, and could not record the order in it."""
     ABANDONED = "abandoned"
     """The caller stopped waiting, or the client was closed, before the commit point."""
 

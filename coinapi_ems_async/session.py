@@ -6,7 +6,7 @@ import logging
 import ssl
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from . import operations
 from .auth import ClientCertificate, Credentials
@@ -29,6 +29,9 @@ from .transport.choice import site_transport
 from .transport.connect import HTTP2_STREAMS, Connector
 from .transport.pool import SitePool
 from .transport.tls import client_context, write_private
+
+if TYPE_CHECKING:
+    from .journal.journal import Journal
 
 __all__ = ["Session"]
 
@@ -56,15 +59,19 @@ class Session:
         self.roster = Roster(self._make_pool, cost=config.cost, settings=config.settings)
         self.monitor = Monitor(self.roster, config.settings, self.supervisor)
         self.dispatcher = Dispatcher(self.roster, ledger, config.settings, config.auth, observer)
+        self._ledger = ledger
+        self.journal: Journal | None = None
 
     async def open(self) -> None:
         """Find the sites and wait for their first estimates.
 
         With a site table kept from an earlier run the management API is not waited for: it is read behind.
         Raises NoSites: if there is no site table, or no certificate to be had. AuthenticationFailed: if the
-        management API says 401 or 403. ConfigurationError: if the certificate cannot be used. Never because
-        sites are down; and without sites never because of the management API either.
+        management API says 401 or 403. ConfigurationError: if the certificate or the journal cannot be used.
+        Never because sites are down; and without sites never because of the management API either.
         """
+        if self._config.journal is not None:
+            await self._keep_journal(self._config.journal)
         estimates: Mapping[str, float] = {}
         if (url := self._config.management_url) is not None:
             await self._manage(url)
@@ -79,6 +86,17 @@ class Session:
         await self.monitor.until_ready()
         self.monitor.keep_warm()
         await self.roster.until_warm(self._config.settings.open_after_first)
+
+    async def _keep_journal(self, path: Path) -> None:
+        from .journal.journal import Journal
+        from .journal.orders import OrderRecorder
+        from .journal.recovery import remember
+
+        key = self._config.key.encode()
+        self.journal = journal = await Journal.open(path, self._config.settings, secrets=(key,))
+        remember(self._ledger, journal.kept)
+        self._ledger.listeners.append(journal.resolved)
+        self.dispatcher.recorder = OrderRecorder(journal, self._ledger, self.dispatcher.outcome)
 
     async def _manage(self, url: str) -> None:
         from .transport.aiohttp import AiohttpPool
@@ -234,6 +252,8 @@ class Session:
     async def aclose(self) -> None:
         """Wait a bounded time for the answers to what was sent, then close everything."""
         async with contextlib.AsyncExitStack() as last:  # each step runs whatever the others do
+            if self.journal is not None:  # the last of all: it hears how the others' work ended
+                last.push_async_callback(self.journal.aclose, self._config.settings.close_wait)
             if self.management is not None:
                 last.push_async_callback(self.management.aclose)
             last.push_async_callback(self.roster.aclose)

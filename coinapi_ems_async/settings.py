@@ -208,6 +208,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     remembered_orders: int = 10_000
     """For how many orders the client remembers the site that took them."""
 
+    # The journal
+    journal_sync: Literal["process", "disk"] = "process"
+    """What an order's record survives before the order may leave: the end of the process, kill -9 included, or
+    ("disk") a loss of power as well, for one fsync that orders of the same moment share."""
+    journal_keep: float = 30 * 24 * 3600.0
+    """How long finished orders stay in the journal; what is older goes when it is opened."""
+
     def __post_init__(self) -> None:
         for field in msgspec.structs.fields(self):
             value = getattr(self, field.name)
@@ -227,6 +234,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
                 continue
             elif isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e9:
                 raise ConfigurationError(f"Settings.{field.name} must be a positive number, got {value!r}")
+        if self.journal_sync not in ("process", "disk"):
+            raise ConfigurationError(f"Settings.journal_sync must be process or disk, got {self.journal_sync!r}")
         if self.order_share >= self.pool_size:
             raise ConfigurationError(
                 f"Settings.order_share ({self.order_share}) must leave reads some of pool_size ({self.pool_size})"

@@ -18,14 +18,25 @@ FLOORS = [
     {"operations", "answers", "auth"},
     {"transport"},
     {"sites", "supervisor"},
-    {"ledger", "calls", "observer", "hedging", "rounds", "orphans", "reconcile", "dispatch", "management"},
+    {
+        "ledger",
+        "calls",
+        "observer",
+        "hedging",
+        "rounds",
+        "orphans",
+        "reconcile",
+        "dispatch",
+        "management",
+        "journal",
+    },
     {"resources", "config", "session"},
     {"client"},
 ]
 PURE = [
     *("errors", "matrix", "outcomes", "operations", "answers", "simulator/exchange", "simulator/book"),
     *("simulator/ledger", "simulator/market", "simulator/reducing", "simulator/support"),
-    *("hedging", "transport/idle"),
+    *("hedging", "transport/idle", "journal/entries"),
     *(
         f"sites/{name}"
         for name in ("directory", "effects", "estimator", "flags", "health", "rhythm", "selector", "urls")

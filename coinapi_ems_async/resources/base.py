@@ -9,13 +9,14 @@ from ..settings import Settings
 
 if TYPE_CHECKING:
     from ..dispatch import Dispatcher
+    from ..journal.journal import Journal
     from ..management import Management
 
 __all__ = ["Core", "Group", "seconds"]
 
 
 class Core(Protocol):
-    """What the client lends its groups; both raise UsageError if it is not open, or in another event loop."""
+    """What the client lends its groups; all raise UsageError if it is not open, or in another event loop."""
 
     settings: Settings
     ledger: OrderLedger
@@ -28,6 +29,11 @@ class Core(Protocol):
     @property
     def management(self) -> "Management":
         """Carries calls to the Managed Cloud API; UsageError if there is none."""
+        ...
+
+    @property
+    def journal(self) -> "Journal":
+        """The journal of orders; UsageError if none is kept."""
         ...
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from .. import operations
 from ..calls import Call, outcome_of
 from ..errors import InvalidRequest
+from ..journal.entries import RecoveredOrder
 from ..ledger import UnresolvedOrder
 from ..models.history import OrderHistory
 from ..models.orders import CancelAll, CancelOrder, ExecutionReport, NewOrder
@@ -70,6 +71,22 @@ class Orders(Group):
         return await dispatcher.resolve(
             client_order_id, timeout=seconds(timeout, self._core.settings.read_timeout)
         )
+
+    async def recover(self, *, timeout: float = 10.0) -> list[RecoveredOrder]:
+        """Look up what the journal holds unresolved, as after a crash, and return each with what is known now.
+
+        Such orders were about to be sent, or were sent, and no outcome was recorded. They are in `unresolved` from
+        the moment the client opens; their status is read at every site that may know them, and nothing is sent
+        again. One that no site knows stays unknown, in `unresolved` and in the journal: a 404 proves nothing.
+        timeout: seconds for all of them together.
+        Raises UsageError: if the client is not open, or keeps no journal. InvalidRequest: if the time limit is
+        malformed. ConfigurationError: if the journal cannot be read.
+        """
+        core = self._core
+        journal, dispatcher = core.journal, core.dispatcher
+        from ..journal.recovery import recover
+
+        return await recover(journal, core.ledger, dispatcher.resolve, timeout=seconds(timeout, 10.0))
 
     async def submit(
         self,

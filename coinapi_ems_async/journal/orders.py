@@ -1,0 +1,128 @@
+"""An order on its way past the journal: in the file before it can leave, and its outcome after it."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from time import monotonic
+
+from ..calls import Call
+from ..errors import EMSError
+from ..ledger import OrderLedger
+from ..outcomes import NotSent, NotSentReason, Outcome, Rejected, Unknown
+from .entries import Ending
+from .journal import Intent, Journal, report_of
+
+__all__ = ["OrderRecorder"]
+
+
+class OrderRecorder:
+    """What the dispatcher asks to carry new orders.
+
+    outcome: how a call ended; ledger: knows whether an order whose caller went away had been committed.
+    """
+
+    def __init__(self, journal: Journal, ledger: OrderLedger, outcome: Callable[[Call], Outcome]) -> None:
+        self._journal = journal
+        self._ledger = ledger
+        self._outcome = outcome
+
+    async def carry(self, call: Call, site: str | None, run: Callable[[Call], Awaitable[None]]) -> None:
+        """Record the order, `run` it, record how it ended; `site` is where it is to go first.
+
+        If it cannot be recorded in time it is not run, and `call.outcome` says why.
+        """
+        request = call.request
+        name = request.client_order_id or ""
+        settled_before = self._ledger.settled.get(name)
+        row = (name, request.exchange_id, site, time.time(), request.body)
+        intent = await self._journal.record(row, _until(call))
+        try:
+            if intent.is_recorded:
+                await run(call)
+            else:
+                call.outcome = _not_recorded(call, intent, is_closing=self._journal.is_closing)
+        except BaseException as error:
+            self._left(call, intent, error, settled_before)
+            raise
+        self._end(call, intent, settled_before)
+
+    def _end(self, call: Call, intent: Intent, settled_before: Outcome | None) -> None:
+        for one in call.tries:
+            if one.attempt.bearer is not None:
+                self._journal.hide(one.attempt.bearer.encode())
+        if call.report is not None:
+            last = call.tries[-1]
+            answer = last.attempt.answer
+            self._journal.end(
+                intent,
+                Ending.ACCEPTED,
+                site=last.entry.site.id,
+                status=answer.status if answer else None,
+                raw=answer.body if answer else b"",
+            )
+            return
+        outcome = self._outcome(call)
+        if isinstance(outcome, Unknown):
+            outcome = self._late(call, settled_before) or outcome
+        self._tell(intent, outcome, outcome.raw)
+
+    def _late(self, call: Call, settled_before: Outcome | None) -> Outcome | None:
+        """What became of the order if it was unresolved and is not any more."""
+        name = call.request.client_order_id or ""
+        late = self._ledger.settled.get(name)
+        return None if late is settled_before or name in self._ledger.unresolved else late
+
+    def _tell(self, intent: Intent, outcome: Outcome, raw: bytes) -> None:
+        if isinstance(outcome, NotSent):
+            ending, reason = Ending.NOT_SENT, outcome.reason.value
+        elif isinstance(outcome, Rejected):
+            ending, reason = Ending.REJECTED, outcome.reason.value
+        else:
+            ending, reason = Ending.UNKNOWN if isinstance(outcome, Unknown) else Ending.ACCEPTED, None
+        self._journal.end(
+            intent,
+            ending,
+            site=outcome.site,
+            status=getattr(outcome, "status", None),
+            reason=reason,
+            message=getattr(outcome, "message", None) or "",
+            raw=raw,
+        )
+
+    def _left(self, call: Call, intent: Intent, error: BaseException, settled_before: Outcome | None) -> None:
+        """The call ended by an exception: only what is proved not to have been sent is recorded as that.
+
+        Cancellation leaves a committed order with the ledger, unresolved or, if its answer was there already,
+        settled; an error of this package comes from before the attempt was made.
+        """
+        if call.request.client_order_id in self._ledger.unresolved:
+            self._journal.end(intent, Ending.UNKNOWN, reason="the caller went away before the answer")
+        elif (late := self._late(call, settled_before)) is not None:
+            self._tell(intent, late, report_of(late))
+        elif isinstance(error, asyncio.CancelledError | EMSError):
+            outcome = self._outcome(call)
+            if isinstance(outcome, NotSent):
+                self._journal.end(intent, Ending.NOT_SENT, reason=NotSentReason.ABANDONED.value)
+            else:
+                self._tell(intent, outcome, report_of(outcome))
+        else:
+            self._journal.end(intent, Ending.UNKNOWN, reason=type(error).__name__)
+
+
+def _until(call: Call) -> float:
+    """When the order is too late to be sent, on the monotonic clock."""
+    if call.not_after is None:
+        return call.until
+    return min(call.until, monotonic() + max(0.0, call.not_after - time.time()))
+
+
+def _not_recorded(call: Call, intent: Intent, *, is_closing: bool) -> NotSent:
+    if intent.error is not None:
+        reason, said = NotSentReason.JOURNAL, f"the journal could not record it: {intent.error}"
+    elif is_closing:
+        reason, said = NotSentReason.ABANDONED, "the client was closed while the journal recorded it"
+    elif intent.until < call.until:
+        reason, said = NotSentReason.NOT_AFTER, "not_after passed while the journal recorded it"
+    else:
+        reason, said = NotSentReason.DEADLINE, "the time was over while the journal recorded it"
+    return NotSent(client_order_id=call.request.client_order_id, reason=reason, message=said)
