@@ -57,6 +57,11 @@ class Estimator:
         """Note that a probe is in flight."""
         self._sent = now
 
+    def excused(self, now: float) -> None:
+        """Note that the age of the probe in flight says nothing so far, because nobody could have noticed."""
+        if self._sent is not None:
+            self._sent = now
+
     def settled(self) -> None:
         """Note that no probe is in flight any more, however it ended."""
         self._sent = None

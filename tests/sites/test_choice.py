@@ -124,8 +124,11 @@ def test_a_probe_in_flight_for_long_is_an_estimate_itself(estimate: float, doubt
     estimator.sent(100.0)
     assert estimator.at(100.0 + doubt_after - 0.001) == estimate
     assert estimator.at(100.0 + doubt_after + 0.001) == pytest.approx(doubt_after + 0.001)
+    estimator.excused(200.0)
+    assert estimator.at(200.0 + doubt_after - 0.001) == estimate
     estimator.settled()
-    assert estimator.at(200.0) == estimate
+    estimator.excused(300.0)
+    assert estimator.at(400.0) == estimate
 
 
 def test_a_seed_ranks_until_the_first_sample() -> None:
