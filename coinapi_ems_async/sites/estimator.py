@@ -41,8 +41,8 @@ class Estimator:
 
     @property
     def doubt_after(self) -> float | None:
-        """The age, seconds, from which a probe in flight says more than the estimate; None without one."""
-        estimate = self._estimate
+        """The age, seconds, from which a probe in flight says more than the estimate; None before a sample."""
+        estimate = self._estimate if self._samples else None
         return None if estimate is None else max(2 * estimate, estimate + self._settings.suspect_after)
 
     def at(self, now: float) -> float | None:

@@ -136,6 +136,7 @@ def test_a_seed_ranks_until_the_first_sample() -> None:
     estimator.seed(0.001)
     assert estimator.estimate == 0.001
     assert estimator.samples == ()
+    assert estimator.doubt_after is None
     estimator.add(0.020)
     assert estimator.estimate == 0.020
     estimator.seed(0.001)

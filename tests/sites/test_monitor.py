@@ -228,6 +228,20 @@ async def test_a_loop_that_stands_still_puts_no_site_in_doubt() -> None:
         assert all(site.latency is not None and site.latency < 0.25 for site in ems.sites)
 
 
+async def test_what_was_timed_while_the_loop_stood_still_is_no_sample() -> None:
+    def script(seen: Seen) -> Reply:
+        time.sleep(0.04)  # longer than a loop may stand still
+        return answer(b"")
+
+    settings = Settings(probe_path="/alive", probe_interval=0.02)
+    async with ScriptedServer(script) as server:
+        async with EMSClient.self_hosted(server.url, settings=settings) as ems:
+            await until(lambda: len(server.operations("GET /alive")) > 6)
+            (site,) = ems.sites
+            assert (site.health, site.samples) == (Health.HEALTHY, ())
+            assert site.latency is not None, "better than none"
+
+
 async def test_a_server_that_closes_every_connection_is_measured_all_the_same() -> None:
     async with ScriptedServer(lambda seen: Reply(answer(b"", 200, "Connection: close").data, "fin")) as server:
         settings = Settings(probe_path="/alive", probe_interval=0.02)
