@@ -148,9 +148,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     sample_time: float = 8.0
     """and of all within so long: with more probes a second the noise of a minimum must not grow."""
     change_samples: int = 3
-    """So many samples in a row, all clearly above the estimate, are a new path: only they are kept,"""
-    change_time: float = 1.75
-    """if so much time lies between the first and the last: three probes a second apart, five of half a second."""
+    """So many samples in a row, all clearly above the estimate, are a new path and all that is kept,"""
+    change_time: float = 1.25
+    """if so much time lies between the first and the last: three probes a second apart, four of half a second."""
     change_least: float = 0.005
     """Clearly above: by this,"""
     change_share: float = 0.25
