@@ -313,8 +313,13 @@ class SitePool(Pool):
             self._open_more()
 
     def clear(self) -> None:
-        """Begin a new generation: close idle connections, later those in use; fail whoever waits."""
+        """Begin a new generation: close idle connections, later those in use; fail whoever waits.
+
+        What is being opened is given up as well: it may hang for long, and would be closed when it came.
+        """
         self._generation += 1
+        for task in self._opening:
+            task.cancel()
         self._fail_waiters(TransportFailure(Row.GIVEN_UP))
         for connection in list(self._connections):
             self._unlist(connection)
