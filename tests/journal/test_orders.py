@@ -305,7 +305,7 @@ async def test_any_report_settles_what_was_found(sim: Simulator, path: Path) -> 
 
 async def test_of_two_copies_a_rejected_report_settles_neither(sim: Simulator, path: Path) -> None:
     order = an_order(amount_order="100000000")
-    async with client(sim, path) as ems:
+    async with client(sim, path, reconcile=False) as ems:
         for _ in range(2):
             sim.inject(Injection(operation="order_new", status=502, execute="before"))
             assert isinstance(await ems.orders.submit(order, allow_duplicate_id=True), Unknown)
@@ -318,7 +318,7 @@ async def test_of_two_copies_a_rejected_report_settles_neither(sim: Simulator, p
 
 async def test_recovery_keeps_to_its_time_and_gives_each_order_its_share(sim: Simulator, path: Path) -> None:
     orders = [an_order() for _ in range(40)]
-    async with client(sim, path) as ems:
+    async with client(sim, path, reconcile=False) as ems:
         sim.inject(Injection(operation="order_new", status=502, execute="before", times=40))
         await asyncio.gather(*(ems.orders.submit(order) for order in orders))
     sim.inject(Injection(operation="order_status", status=200, body=None, hang=True, times=20))
