@@ -38,6 +38,9 @@ LOOPS: Mapping[str, LoopFactory] = {
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--loops", default="", help="run async tests on these loops: plain,uvloop,debug")
+    parser.addoption(
+        "--exhaustive", action="store_true", help="fault tests: every byte, every fault; see tests/faults"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
