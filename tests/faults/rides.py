@@ -151,6 +151,7 @@ class _Weather:
         self._outages = {one.number: one for one in storm.outages}
         self._struck = 0
         self._tasks: list[asyncio.Task[None]] = []
+        self._doors = {site: asyncio.Lock() for site in SITES}
         for site in SITES:
             sim.wire(site).plan = storm.plan
 
@@ -165,9 +166,10 @@ class _Weather:
 
     async def _close(self, outage: Outage) -> None:
         self._struck += 1
-        await self._sim.stop_site(outage.site)
-        await asyncio.sleep(outage.seconds)
-        await self._sim.start_site(outage.site)
+        async with self._doors[outage.site]:
+            await self._sim.stop_site(outage.site)
+            await asyncio.sleep(outage.seconds)
+            await self._sim.start_site(outage.site)
 
     async def clear_up(self) -> int:
         """End every fault; return how many struck."""
