@@ -69,8 +69,9 @@ class Ended:
     """Bytes of the request and of its answer: HTTP/2 writes shorter what it has said before, such as a date."""
 
     def count(self, operation: str) -> int:
-        """How many requests of one operation the server has read meanwhile."""
-        return sum(one.operation == operation for one in self.reads)
+        """How many requests of one operation the server has read meanwhile, of this order if it names one."""
+        mine = (None, self.order.client_order_id)
+        return sum(one.operation == operation and one.client_order_id in mine for one in self.reads)
 
 
 class Lane:
@@ -115,7 +116,7 @@ class Lane:
             assert isinstance(outcome, Accepted), f"before any break: {outcome}"
         if not kept:
             await self.line.drop()
-        self.line.arm(what)
+        self.line.arm(what, _marker(call, order))
         ended = Ended(order)
         before, began = len(self.sim.requests), monotonic()
         ended.outcome, ended.error = await self.call(call, order, timeout)
@@ -124,6 +125,8 @@ class Lane:
         await self.line.drop()
         await self._read_to_the_end()
         ended.reads = [one for one in self.sim.requests[before:] if one.site == self.site]
+        for name in list(self.ems.orders.unresolved):
+            self.ems.orders.forget(name)  # nothing is to be done about it under the next case
         return ended
 
     async def run_until_broken(self, case: Case) -> Ended:
@@ -139,6 +142,14 @@ class Lane:
         """Let the server take in what has reached it."""
         for _ in range(3):
             await asyncio.sleep(0)
+
+
+def _marker(call: CallName, order: NewOrder) -> bytes:
+    """What only the call's own request contains, in either version of HTTP."""
+    name = order.client_order_id.encode()
+    if call == "order_cancel_all":
+        return b'{"exchange_id":"%b"}' % ACCOUNT.encode()
+    return b"/v1/orders/status/" + name if call == "order_status" else name
 
 
 @asynccontextmanager

@@ -1,8 +1,8 @@
 """A wire that breaks once, at one byte of a call's own.
 
-Leaner than the simulator's proxy, and with another way to count: a break waits for the next connection that shows
-the key, so that probes never meet it, and counts from the first byte of that request, or of its answer, whatever
-the connection has carried before. HTTP/2's acknowledgements of settings belong to neither.
+Leaner than the simulator's proxy, and with another way to count: a break waits for one request, so that probes and
+whatever else a client does by itself never meet it, and counts from the first byte of that request, or of its
+answer, whatever the connection has carried before. HTTP/2's acknowledgements of settings belong to neither.
 """
 
 import asyncio
@@ -29,18 +29,18 @@ class Break:
 
 
 class Line:
-    """Before one server: `async with Line(port, marker) as line`. marker: what only requests of calls contain."""
+    """Before one server: `async with Line(port, key) as line`. key: what the requests of calls contain."""
 
-    def __init__(self, target: int, marker: bytes) -> None:
+    def __init__(self, target: int, key: bytes) -> None:
         self.target = target
-        self.marker = marker
+        self.key = key
         self.port = 0
         self.broken = False
         """Whether the last break has come."""
         self.sizes: dict[Direction, int] = _nothing()
         """Bytes that have come from each side since the request began for which it was armed."""
         self._armed: Break | None = None
-        self._is_armed = False
+        self._marker: bytes | None = None
         self._wires: set[_Wire] = set()
         self._server: asyncio.Server | None = None
 
@@ -63,9 +63,9 @@ class Line:
         while self._wires:
             await asyncio.sleep(0)
 
-    def arm(self, what: Break | None) -> None:
-        """Break the connection of the next request that shows the key; None: only measure it."""
-        self._armed, self._is_armed, self.broken = what, True, False
+    def arm(self, what: Break | None, marker: bytes) -> None:
+        """Break the connection of the next request that contains the marker; None: only measure it."""
+        self._armed, self._marker, self.broken = what, marker, False
         self.sizes = _nothing()
 
     async def drop(self) -> None:
@@ -78,9 +78,9 @@ class Line:
 
     def armed_for(self, data: bytes) -> bool:
         """Whether a piece of a request is the one that is waited for; it is no longer then."""
-        found = self._is_armed and self.marker in data
+        found = self._marker is not None and self._marker in data
         if found:
-            self._is_armed = False
+            self._marker = None
         return found
 
     @property
@@ -175,7 +175,7 @@ class _Wire:
             return
         start = 0
         if direction == "request":
-            if self._line.marker in data:
+            if self._line.key in data:
                 self.is_of_calls = True
             if self._line.armed_for(data):
                 self._is_chosen, self._break = True, self._line.armed

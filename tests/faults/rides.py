@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -279,7 +280,7 @@ async def empty_pools(ems: EMSClient) -> list[str]:
     """Wait until no slot of any pool is taken, and nobody waits for one."""
     pools = [entry.pool for entry in ems._ready().roster.entries.values()]
     end = monotonic() + _PATIENCE
-    while busy := [repr(pool) for pool in pools if "taken=0 waiting=0" not in repr(pool)]:
+    while busy := [repr(pool) for pool in pools if not re.search(r"\btaken=0 waiting=0\b", repr(pool))]:
         if monotonic() > end:
             return [f"slots that nobody gave back: {pool}" for pool in busy]
         await asyncio.sleep(0.01)

@@ -20,8 +20,8 @@ SERVED: Final = {site: ACCOUNTS if place % 2 else ACCOUNTS[:2] for place, site i
 """The last account is served at every other site only."""
 CallName = Literal["order_new", "order_cancel", "order_cancel_all", "order_status", "orders_open"]
 
-_WIRE_RATE: Final = 0.45
-_SERVER_RATE: Final = 0.5
+_WIRE_RATE: Final = 0.6
+_SERVER_RATE: Final = 0.6
 _PLENTY: Final = 1.5
 
 

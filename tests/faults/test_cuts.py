@@ -1,6 +1,8 @@
 """Lines that break at every byte of every call: the outcome follows from the attempt's own mark, and agrees with
 what the server read and did."""
 
+from collections.abc import Mapping
+
 import pytest
 
 from .conftest import Chunk, Tier
@@ -8,13 +10,14 @@ from .lanes import CALLS, CallName, Case, Transport, lanes, run_all, sizes
 from .lines import Action, Break, Direction
 
 SIDES: tuple[Direction, ...] = ("request", "response")
-WIDTH = 50
+WIDTHS: Mapping[str, int] = {"freeze": 50, "order_status": 24}
+"""Lines at a time: those that freeze do nothing but wait, and a read pauses before it is repeated."""
 
 
 async def every_case(tier: Tier, chunk: Chunk, transport: Transport, call: CallName, action: Action) -> None:
     if chunk.is_done:
         return
-    async with lanes(transport, WIDTH if action == "freeze" or call == "order_status" else 4) as found:
+    async with lanes(transport, WIDTHS.get(action, WIDTHS.get(call, 4))) as found:
         size = await sizes(found, call)
         cases = [
             Case(call, Break(action, side, after), kept)

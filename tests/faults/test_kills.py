@@ -41,10 +41,10 @@ def strikes(seed: int, kills: int) -> list[Strike]:
     """Return what is to happen, so many kills among it: a pure function of the two."""
     random, found, killed = Random(seed), list[Strike](), 0
     while killed < kills:
-        blow: Blow = random.choices(("kill", "freeze", "close"), (4, 1, 1))[0]
-        sites = tuple(random.sample(SITES, random.choice((1, 2, 2, 3))))
+        blow: Blow = random.choices(("kill", "freeze", "close"), (6, 1, 1))[0]
+        sites = tuple(random.sample(SITES, random.choice((1, 2, 3, 3, 4))))
         killed += len(sites) if blow == "kill" else 0
-        found.append(Strike(blow, sites, random.uniform(0.05, 0.4)))
+        found.append(Strike(blow, sites, random.uniform(0.05, 0.3)))
     return found
 
 

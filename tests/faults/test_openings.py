@@ -34,7 +34,7 @@ async def over_a_new_line(sim: Simulator, transport: Transport, what: Break | No
             ssl_context=sim.ssl_context() if sim.site_urls[EAST].startswith("https") else None,
         )
         async with client as ems:
-            line.arm(what)
+            line.arm(what, b"")
             timeout = FROZEN_TIMEOUT if what is not None and what.action == "freeze" else TIMEOUT
             outcome = await ems.orders.submit(order, timeout=timeout)
             await line.drop()

@@ -25,8 +25,8 @@ from .lanes import Transport
 from .rides import empty_pools, no_errors
 
 TRANSPORTS: tuple[Transport, ...] = ("http1", "http2")
-WORKERS = 6
-PAUSE = 0.005
+WORKERS = 3
+PAUSE = 0.01
 # What is remembered of orders is bounded, and is at its bound soon.
 SETTINGS = Settings(remembered_orders=200, read_try_timeout=0.5, late_answer=0.5, stall_timeout=0.5)
 SLACK = 384 * 1024
