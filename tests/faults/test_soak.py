@@ -12,8 +12,6 @@ from random import Random
 from time import monotonic
 from typing import IO
 
-import pytest
-
 from coinapi_ems_async import EMSClient, EMSError, OrderNotFound, Outcome, Settings
 from coinapi_ems_async.simulator import FaultPlan, Pace, SimulatorProcess
 from coinapi_ems_async.simulator.journal import read_journal
@@ -137,7 +135,6 @@ async def looks(seconds: float, count: int) -> list[int]:
     return found
 
 
-@pytest.mark.first_on("plain")
 async def test_nothing_grows_and_nothing_is_left(tier: Tier, chunk: Chunk, tmp_path: Path) -> None:
     if chunk.is_done:
         return
