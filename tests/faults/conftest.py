@@ -1,7 +1,7 @@
 """Two tiers of the same tests.
 
 `pytest` breaks lines at every 7th byte. Where it begins goes on by one each day, so that within a week every byte
-has had its turn; `--offset=N` fixes it, and the report's header says what it is. The rest is short.
+has had its turn; `--offset=N` fixes it, and a failure tells what it was. The rest is short.
 
 `pytest --exhaustive tests/faults` breaks them at every byte, on both event loops, and storms until ten thousand
 faults have struck. It can be stopped and started again: what a finished test found is kept as one file of JSON, in
@@ -70,13 +70,6 @@ class Chunk:
             fresh.replace(self._path)
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--offset", type=int, default=None, help=f"fault tests: first byte, of every {STEP}th")
-    parser.addoption("--seed", type=int, default=None, help="fault tests: replay the storm of this seed")
-    parser.addoption("--soak", type=float, default=None, help="fault tests: seconds of the soak")
-    parser.addoption("--results", type=Path, default=None, help="fault tests: where finished chunks are kept")
-
-
 def _tier(config: pytest.Config) -> Tier:
     exhaustive = bool(config.getoption("--exhaustive"))
     offset, soak = config.getoption("--offset"), config.getoption("--soak")
@@ -87,13 +80,6 @@ def _tier(config: pytest.Config) -> Tier:
         seed=config.getoption("--seed"),
         soak=soak if soak is not None else 60.0 if exhaustive else 20.0,
     )
-
-
-def pytest_report_header(config: pytest.Config) -> str:
-    tier = _tier(config)
-    if tier.exhaustive:
-        return "faults: every byte"
-    return f"faults: every {STEP}th byte, --offset={tier.offset}"
 
 
 def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> Mapping[str, LoopFactory] | None:
