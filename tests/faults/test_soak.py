@@ -27,8 +27,11 @@ WORKERS = 3
 PAUSE = 0.01
 # What is remembered of orders is bounded, and is at its bound soon.
 SETTINGS = Settings(remembered_orders=200, read_try_timeout=0.5, late_answer=0.5, stall_timeout=0.5)
-SLACK = 384 * 1024
-"""Bytes by which traced memory may differ between two looks at a busy client."""
+SLACK = 64 * 1024
+"""Bytes by which traced memory may grow: fewer than 100 for each order that is placed meanwhile in the first tier,
+so that whatever is kept of every order shows."""
+SETTLED = 4 * 1024
+"""Bytes that the outcome of an order may take that was settled late; a thousand of them are kept."""
 
 
 class Diary:
@@ -87,7 +90,7 @@ async def settle(ems: EMSClient, name: str) -> None:
 
 
 @asynccontextmanager
-async def at_work(sim: SimulatorProcess, diary: Diary, seconds: float) -> AsyncIterator[None]:
+async def at_work(sim: SimulatorProcess, diary: Diary, seconds: float) -> AsyncIterator[list[EMSClient]]:
     """Two clients, one for each transport, at work meanwhile."""
     end = monotonic() + seconds
     clients = [
@@ -100,7 +103,7 @@ async def at_work(sim: SimulatorProcess, diary: Diary, seconds: float) -> AsyncI
             for ems in clients
             for number in range(WORKERS)
         ]
-        yield
+        yield clients
         await asyncio.gather(*workers)
         for ems in clients:
             assert ems.health().crashes == {}
@@ -122,7 +125,7 @@ def traced_now() -> int:
 
 
 def descriptors() -> int:
-    return len(os.listdir("/proc/self/fd"))
+    return len(os.listdir("/dev/fd"))
 
 
 async def looks(seconds: float, count: int) -> list[int]:
@@ -156,10 +159,11 @@ async def test_nothing_grows_and_nothing_is_left(tier: Tier, chunk: Chunk, tmp_p
         with path.open("w") as file, traced():
             diary = Diary(file)
             inside = descriptors()
-            async with at_work(sim, diary, tier.soak):
+            async with at_work(sim, diary, tier.soak) as clients:
                 seen = await looks(tier.soak, 8)
                 most = descriptors()
             open_at_work = most - inside
+            slack = SLACK + SETTLED * sum(len(ems.orders.settled) for ems in clients)
         assert sim._journal is not None
         story = read_journal(sim._journal)
         problems += diary.problems
@@ -167,7 +171,7 @@ async def test_nothing_grows_and_nothing_is_left(tier: Tier, chunk: Chunk, tmp_p
     assert not problems, "\n".join(problems[:20])
     assert descriptors() == before
     first, last = min(seen[:4]), min(seen[4:])
-    assert last - first < SLACK, f"traced memory grew: {seen}"
+    assert last - first < slack, f"traced memory grew: {seen}"
     assert open_at_work < 3 * 2 * len(TRANSPORTS) * (WORKERS + 4), f"{open_at_work} descriptors at work"
     assert diary.ends["order_new accepted"] > 50 * tier.soak / 20
     chunk.keep(seconds=tier.soak, ends=dict(diary.ends), memory=seen)
