@@ -24,7 +24,7 @@ from ..conftest import ACCOUNT, an_order
 from .invariants import Told, told, violations
 from .lines import Break, Direction, Line
 
-Transport = Literal["http1", "http2"]
+Transport = Literal["http1", "http2", "aiohttp"]
 CallName = Literal["order_new", "order_cancel", "order_cancel_all", "order_status"]
 CALLS: Sequence[CallName] = ("order_new", "order_cancel", "order_cancel_all", "order_status")
 

@@ -107,7 +107,7 @@ class Decoy:
         writer.close()
 
 
-async def ride(storm: Schedule, transport: Transport) -> Ride:
+async def ride(storm: Schedule, transport: Transport, *, tls: bool = False) -> Ride:
     """Go through a storm; return how many faults struck, and everything that is wrong."""
     found = Ride()
     async with no_errors(found.problems):
@@ -121,10 +121,15 @@ async def ride(storm: Schedule, transport: Transport) -> Ride:
             seed=storm.seed,
             shared_orders=False,
             proxied=True,
+            tls=tls,
         )
         async with simulator as sim, Decoy(sim.api_key) as decoy:
             client = EMSClient(
-                sim.api_key, management_url=sim.management_url, transport=transport, settings=SETTINGS
+                sim.api_key,
+                management_url=sim.management_url,
+                transport=transport,
+                settings=SETTINGS,
+                ssl_context=sim.ssl_context() if tls else None,
             )
             async with client as ems:
                 weather = _Weather(sim, storm, decoy.url)
@@ -280,7 +285,9 @@ async def empty_pools(ems: EMSClient) -> list[str]:
     """Wait until no slot of any pool is taken, and nobody waits for one."""
     pools = [entry.pool for entry in ems._ready().roster.entries.values()]
     end = monotonic() + _PATIENCE
-    while busy := [repr(pool) for pool in pools if not re.search(r"\btaken=0 waiting=0\b", repr(pool))]:
+    while busy := [
+        repr(pool) for pool in pools if not re.search(r"\b(taken=0 waiting=0|running=0)\b", repr(pool))
+    ]:
         if monotonic() > end:
             return [f"slots that nobody gave back: {pool}" for pool in busy]
         await asyncio.sleep(0.01)

@@ -28,13 +28,30 @@ async def test_a_storm_leaves_nothing_done_twice_and_nothing_guessed(
 ) -> None:
     if chunk.is_done:
         return
+    faults, seeds = await weathered(tier, transport, wanted=tier.of(250, 2_500), calls=CALLS)
+    chunk.keep(faults=faults, seeds=seeds)
+
+
+@pytest.mark.first_on("uvloop")
+@pytest.mark.parametrize(("transport", "tls"), [("http1", True), ("http2", True), ("aiohttp", False)])
+async def test_nor_over_tls_or_another_library(tier: Tier, chunk: Chunk, transport: Transport, tls: bool) -> None:
+    if chunk.is_done:
+        return
+    faults, seeds = await weathered(tier, transport, tls=tls, wanted=tier.of(1, 300), calls=tier.of(150, CALLS))
+    chunk.keep(faults=faults, seeds=seeds)
+
+
+async def weathered(
+    tier: Tier, transport: Transport, *, wanted: int, calls: int, tls: bool = False
+) -> tuple[int, list[int]]:
+    """Go through storms until so many faults have struck, or the one of the given seed; return how many did."""
     first = datetime.now(UTC).toordinal() * 1_000 if tier.seed is None else tier.seed
-    wanted, faults, rides = tier.of(250, 2_500), 0, 0
-    while faults < wanted and (tier.seed is None or not rides):
-        found = await ride(schedule(first + rides, CALLS), transport)
-        assert not found.problems, f"replay with --seed={first + rides}:\n" + "\n".join(found.problems[:30])
+    faults, seeds = 0, list[int]()
+    while faults < wanted and (tier.seed is None or not seeds):
+        seeds.append(first + len(seeds))
+        found = await ride(schedule(seeds[-1], calls), transport, tls=tls)
+        assert not found.problems, f"replay with --seed={seeds[-1]}:\n" + "\n".join(found.problems[:30])
         ends = {call.ended for call in found.calls}
         assert ends >= {"accepted", "refused", "not sent", "unknown", "cancelled"}, ends
         faults += found.faults
-        rides += 1
-    chunk.keep(faults=faults, seeds=[first, first + rides - 1])
+    return faults, seeds
