@@ -39,6 +39,8 @@ class Line:
         """Whether the last break has come."""
         self.sizes: dict[Direction, int] = _nothing()
         """Bytes that have come from each side since the request began for which it was armed."""
+        self.requests = 0
+        """How many requests the connection for which it was armed had carried when it broke, that one included."""
         self._armed: Break | None = None
         self._marker: bytes | None = None
         self._wires: set[_Wire] = set()
@@ -66,7 +68,7 @@ class Line:
     def arm(self, what: Break | None, marker: bytes) -> None:
         """Break the connection of the next request that contains the marker; None: only measure it."""
         self._armed, self._marker, self.broken = what, marker, False
-        self.sizes = _nothing()
+        self.sizes, self.requests = _nothing(), 0
 
     async def drop(self) -> None:
         """Cut every connection that has carried a call, frozen or not, and wait until that is done."""
@@ -136,7 +138,7 @@ class _Wire:
         self._line = line
         self.client = _Side(self, "request")
         self.server = _Side(self, "response")
-        self.is_of_calls = False
+        self._requests = 0
         self._task: asyncio.Task[object] | None = None
         self._early: list[bytes] = []
         """What came before the server was reached: nothing can be counted or broken yet."""
@@ -146,6 +148,11 @@ class _Wire:
         self._is_chosen = False
         self._left = 0
         self._break: Break | None = None
+
+    @property
+    def is_of_calls(self) -> bool:
+        """Whether it has carried a request that shows the key."""
+        return self._requests > 0
 
     def made(self, side: _Side) -> None:
         if side is self.client:
@@ -175,8 +182,7 @@ class _Wire:
             return
         start = 0
         if direction == "request":
-            if self._line.key in data:
-                self.is_of_calls = True
+            self._requests += data.count(self._line.key)
             if self._line.armed_for(data):
                 self._is_chosen, self._break = True, self._line.armed
                 self._left = 0 if self._break is None else self._break.after
@@ -185,6 +191,7 @@ class _Wire:
             start = _acknowledgements(data)
         if self._is_chosen:
             self._line.sizes[direction] += len(data) - start
+            self._line.requests = self._requests
         sink = self.server if direction == "request" else self.client
         waiting = self._break
         if waiting is None or self._is_struck or waiting.direction != direction or start == len(data):
