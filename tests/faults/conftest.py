@@ -124,5 +124,6 @@ def chunk(request: pytest.FixtureRequest, tier: Tier, code: str) -> Iterator[Chu
     given: Path | None = request.config.getoption("--results")
     folder = given if given is not None else request.config.cache.mkdir("exhaustive")
     folder.mkdir(parents=True, exist_ok=True)
-    name = sha256(f"{code} {request.node.nodeid}".encode()).hexdigest()[:16]
+    what = f"{code} {tier.seed} {tier.soak} {request.node.nodeid}"
+    name = sha256(what.encode()).hexdigest()[:16]
     yield Chunk(folder / f"{request.node.originalname}-{name}.json")
