@@ -39,6 +39,12 @@ LOOPS: Mapping[str, LoopFactory] = {
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--loops", default="", help="run async tests on these loops: plain,uvloop,debug")
+    faults = parser.getgroup("faults", "fault tests, see tests/faults/conftest.py")
+    faults.addoption("--exhaustive", action="store_true", help="break lines at every byte, storm to the end")
+    faults.addoption("--offset", type=int, default=None, help="the first byte, of every 7th; the day's by default")
+    faults.addoption("--seed", type=int, default=None, help="replay the storm of this seed")
+    faults.addoption("--soak", type=float, default=None, help="seconds that the soak takes")
+    faults.addoption("--results", type=Path, default=None, help="where finished exhaustive tests are kept")
 
 
 def pytest_configure(config: pytest.Config) -> None:
