@@ -82,6 +82,7 @@ class Dispatcher:
             spend=self._budget.spend,
             adopt=self._orphans.adopt,
             abandon=self._abandoned,
+            note=self._note,
         )
         ledger.listeners.append(self._resolved)
         roster.on_trouble = self._rounds.trouble

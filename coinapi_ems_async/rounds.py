@@ -73,6 +73,7 @@ class Rounds:
         spend: Callable[[], bool],
         adopt: Callable[[Call, SiteEntry, Attempt], None],
         abandon: Callable[[Call, SiteEntry, Attempt], None],
+        note: Callable[[Call, Try], None],
     ) -> None:
         self._roster = roster
         self._settings = settings
@@ -81,6 +82,7 @@ class Rounds:
         self._spend = spend
         self._adopt = adopt
         self._abandon = abandon
+        self._note = note
         self._times = ServiceTimes()
 
     async def finish(self, call: Call, entry: SiteEntry, attempt: Attempt) -> Try:
@@ -153,7 +155,7 @@ class Rounds:
         for attempt in [racer for racer in one.racing if racer.done is not None or racer.until <= now]:
             if attempt in one.racing and (end := self._ended(one, attempt)) is not None:
                 return end
-        self._drop(one, [racer for racer in one.racing if _is_overtaken(racer)])
+        self._drop_overtaken(one)
         if one.troubled is not None:
             self._move(one, one.troubled)
             one.troubled = None
@@ -168,15 +170,19 @@ class Rounds:
             return None
         call, entry = one.call, one.racing.pop(attempt)
         end = self.over(call, entry, attempt)
+        self._drop_overtaken(one)
         if not one.racing or _decides(call, end):
             self._drop(one, list(one.racing))
             return end
         call.tries.append(end)
         call.tried.add(entry.site.url)
-        self._roster.note(entry, end.row, end.message)
+        self._note(call, end)
         if attempt.committed is None and MATRIX[end.row].for_kind(call.kind) in _GOES_ON:
             self._join(one)
         return None
+
+    def _drop_overtaken(self, one: Round) -> None:
+        self._drop(one, [racer for racer in one.racing if _is_overtaken(racer)])
 
     def _drop(self, one: Round, losers: Iterable[Attempt]) -> None:
         """Stop attempts that another has made needless; they stay on the record."""

@@ -156,12 +156,12 @@ async def test_the_lost_order_of_a_cancelled_caller_is_looked_for(sim: Simulator
 
 
 async def test_many_are_looked_for_at_a_time(sim: Simulator, ems: EMSClient) -> None:
-    orders = [an_order() for _ in range(100)]
-    sim.inject(Injection(operation="order_new", status=502, execute="before", times=100))
+    orders = [an_order() for _ in range(40)]
+    sim.inject(Injection(operation="order_new", status=502, execute="before", times=40))
     outcomes = await asyncio.gather(*(ems.orders.submit(order) for order in orders))
     assert all(isinstance(outcome, Unknown) for outcome in outcomes)
     await until(lambda: not ems.orders.unresolved)
-    assert len(ems.orders.settled) == 100
+    assert len(ems.orders.settled) == 40
     assert all(sim.executions(order.client_order_id) == 1 for order in orders)
 
 
