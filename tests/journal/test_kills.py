@@ -21,8 +21,8 @@ from coinapi_ems_async.simulator.process import SimulatorProcess
 from ..conftest import an_order
 from .helpers import rows
 
-KILLS = 6
-"""In a run of the tests; each takes about a second."""
+KILLS, ALL_KILLS = 20, 200
+"""In a run of the tests, and in an exhaustive one; each takes one to two seconds."""
 _SEED = 20261125
 _MOST_ORDERS = 200
 _PATIENCE = 20.0  # s
@@ -99,7 +99,11 @@ async def recovered(sim: SimulatorProcess, path: Path, left: list[str]) -> dict[
         return {one.client_order_id: type(one.outcome) for one in found}
 
 
-@pytest.mark.parametrize("kill", range(KILLS))
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "kill" in metafunc.fixturenames:
+        metafunc.parametrize("kill", range(ALL_KILLS if metafunc.config.getoption("--exhaustive") else KILLS))
+
+
 def test_every_order_that_a_server_saw_is_accounted_for(
     servers: SimulatorProcess, tmp_path: Path, kill: int
 ) -> None:
