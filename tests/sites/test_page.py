@@ -8,13 +8,13 @@ from coinapi_ems_async import Settings
 from coinapi_ems_async.sites.flags import Flag
 from coinapi_ems_async.sites.health import Health
 
-from .page import PAGE, drawn
+from .page import PAGE, page
 
 TEXT = PAGE.read_text(encoding="utf-8")
 
 
 def test_the_tables_are_those_of_the_code() -> None:
-    assert drawn(TEXT) == TEXT, "run: python -m tests.sites.page"
+    assert page() == TEXT, "run: python -m tests.sites.page"
 
 
 def test_every_setting_it_names_exists() -> None:
