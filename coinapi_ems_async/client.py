@@ -334,6 +334,11 @@ class EMSClient:
             raise UsageError("this client keeps no journal: make it with journal=path")
         return journal
 
+    async def accounts_changed(self) -> None:
+        """Take in that the set of exchange accounts has changed: the site table is read again soon."""
+        if self._session is not None:
+            await self._session.accounts_changed()
+
     def _ready(self) -> "Session":
         if self._session is None or not self._is_open:
             raise UsageError(

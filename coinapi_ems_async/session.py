@@ -55,6 +55,8 @@ class Session:
         self.discovery: Discovery | None = None
         self.refresher: Refresher | None = None
         self._cache: TableCache | None = None
+        self._is_outdated = False
+        """Whether the accounts have changed since the site table was read."""
         self.supervisor = Supervisor()
         self.roster = Roster(self._make_pool, cost=config.cost, settings=config.settings)
         self.monitor = Monitor(self.roster, config.settings, self.supervisor)
@@ -155,13 +157,14 @@ class Session:
 
     async def _take(self, directory: Directory) -> None:
         """Take over a site table that was just read."""
+        self._is_outdated = False
         await self.monitor.apply(directory)
         await self._keep()
 
     async def _keep(self) -> None:
         """Keep the site table and the estimates for the next start; a disk that hangs is not waited for long."""
         table = self.discovery.table if self.discovery is not None else None
-        if self._cache is None or table is None:
+        if self._cache is None or table is None or self._is_outdated:
             return
         found = {url: entry.estimator.estimate for url, entry in self.roster.entries.items()}
         estimates = {url: seconds for url, seconds in found.items() if seconds is not None}
@@ -170,6 +173,23 @@ class Session:
                 await asyncio.to_thread(self._cache.write, table, estimates)
         except TimeoutError:
             log.warning("the site table could not be kept within %.0f s", _DISK_WAIT)
+
+    async def accounts_changed(self) -> None:
+        """Forget the table kept for the next start, which lacks what changed, and read it again soon."""
+
+        def forget() -> None:
+            cache = self._cache or cache_of(
+                self._config.management_url or "", self._config.key, self._config.settings
+            )
+            if cache is not None:
+                cache.remove()
+
+        self._is_outdated = True
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_DISK_WAIT):
+                await asyncio.to_thread(forget)
+        if self.refresher is not None:
+            self.refresher.ask("the accounts have changed")
 
     async def _one_site(self, url: str) -> Directory:
         certificate = await self._certificate()

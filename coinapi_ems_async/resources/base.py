@@ -36,6 +36,10 @@ class Core(Protocol):
         """The journal of orders; UsageError if none is kept."""
         ...
 
+    async def accounts_changed(self) -> None:
+        """Take in that the set of exchange accounts has changed."""
+        ...
+
 
 class Group:
     """Base of the groups."""

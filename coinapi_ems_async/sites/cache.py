@@ -142,6 +142,13 @@ class TableCache:
         finally:
             self._turn.release()
 
+    def remove(self) -> None:
+        """Keep nothing any more; a failure is a line of log."""
+        try:
+            self.path.unlink(missing_ok=True)
+        except OSError as error:
+            log.warning("the kept site table %s is out of date and cannot be removed: %s", self.path, _why(error))
+
     def _tell(self, why: str) -> None:
         if not self._is_failing:
             log.warning("the site table cannot be kept in %s: %s", self.path, why)

@@ -11,7 +11,16 @@ from typing import Any
 
 import pytest
 
-from coinapi_ems_async import Accepted, ApiKeyQuery, ClientCertificate, EMSClient, ExchangeLogin, NoSites, Settings
+from coinapi_ems_async import (
+    Accepted,
+    Account,
+    ApiKeyQuery,
+    ClientCertificate,
+    EMSClient,
+    ExchangeLogin,
+    NoSites,
+    Settings,
+)
 from coinapi_ems_async.errors import ConfigurationError
 from coinapi_ems_async.settings import MANAGEMENT_URL
 from coinapi_ems_async.simulator import Injection, Pace, Simulator
@@ -453,3 +462,33 @@ async def test_without_a_directory_nothing_is_kept(tmp_path: Path) -> None:
         ):
             pass
     assert files_in(tmp_path) == []
+
+
+@pytest.mark.parametrize("change", ["save", "delete", "delete all"])
+async def test_a_change_of_the_accounts_makes_what_is_kept_out_of_date(tmp_path: Path, change: str) -> None:
+    """Else the next start would not know an account that was saved a moment before."""
+    async with Simulator(sites={EAST: 0.0}, pace=INSTANT) as sim:
+        options: dict[str, Any] = {"management_url": sim.management_url, "settings": Settings(cache_dir=tmp_path)}
+        async with EMSClient(sim.api_key, **options):
+            pass
+        assert len(files_in(tmp_path)) == 1
+        async with EMSClient.cloud_only(sim.api_key, **options) as cloud:
+            if change == "save":
+                await cloud.accounts.save(
+                    Account(exchange_id="BITMEX/NEW", parameters={"PublicApiKey": "a", "PrivateApiKey": "b"})
+                )
+            elif change == "delete":
+                await cloud.accounts.delete("KRAKEN")
+            else:
+                await cloud.accounts.delete_all()
+        assert files_in(tmp_path) == []
+
+
+async def test_a_change_of_the_accounts_is_known_soon(tmp_path: Path) -> None:
+    async with Simulator(sites={EAST: 0.0}, pace=INSTANT) as sim:
+        settings = Settings(cache_dir=tmp_path, refresh_gap=0.05)
+        async with EMSClient(sim.api_key, management_url=sim.management_url, settings=settings) as ems:
+            account = Account(exchange_id="KRAKEN/NEW", parameters={"PublicApiKey": "a", "PrivateApiKey": "b"})
+            await ems.accounts.save(account)
+            await until(lambda: "KRAKEN/NEW" in ems.sites[0].exchanges)
+            assert isinstance(await ems.orders.submit(an_order(exchange_id="KRAKEN/NEW")), Accepted)
