@@ -63,7 +63,9 @@ class SecureTransport(asyncio.Transport, asyncio.Protocol):
             self._connection.connection_lost(exc)
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Encrypt, and send."""
+        """Encrypt, and send; drop what comes after the good-bye, as every transport does."""
+        if self._plain.is_closing():
+            return
         rest = memoryview(data)
         while rest:
             rest = rest[self._tls.write(rest) :]
