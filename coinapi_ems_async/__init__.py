@@ -60,7 +60,9 @@ from .outcomes import (
     Unknown,
 )
 from .settings import Settings
+from .sites.flags import Flag
 from .sites.health import Health
+from .sites.selector import Candidate, hop_cost
 from .sites.view import SiteView
 
 __all__ = [
@@ -78,6 +80,7 @@ __all__ = [
     "CallRecord",
     "CancelAll",
     "CancelOrder",
+    "Candidate",
     "ClientCertificate",
     "ClientHealth",
     "ConfigurationError",
@@ -93,6 +96,7 @@ __all__ = [
     "ExecInst",
     "ExecutionReport",
     "Fill",
+    "Flag",
     "Health",
     "HistoryNotConfigured",
     "InvalidRequest",
@@ -138,4 +142,5 @@ __all__ = [
     "UsageError",
     "ValidationFailed",
     "__version__",
+    "hop_cost",
 ]

@@ -36,6 +36,7 @@ QUIET = Settings(
     warm_connections=0,
     late_answer=0.05,
     close_wait=0.5,
+    reconcile=False,
 )
 FROZEN_TIMEOUT = 0.3
 TIMEOUT = 10.0
