@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-__all__ = ["Summary", "mean_bounds", "quantile", "quantile_bounds", "share_bounds", "summary", "zero_bound"]
+__all__ = ["Summary", "mean_bounds", "quantile", "quantile_bounds", "summary", "zero_bound"]
 
 _RESAMPLES: Final = 1_000
 _SIDE: Final = 1.959964
@@ -72,14 +72,6 @@ def quantile_bounds(values: Sequence[float], share: float) -> tuple[float, float
     around, apart = count * share, _SIDE * sqrt(count * share * (1 - share))
     low, high = floor(around - apart) - 1, ceil(around + apart)
     return ordered[max(0, low)], ordered[min(count - 1, high)]
-
-
-def share_bounds(hits: int, count: int) -> tuple[float, float]:
-    """Return the 95 % bounds (Wilson) of a share of which `hits` of `count` were seen."""
-    share, square = hits / count, _SIDE**2
-    middle = (share + square / (2 * count)) / (1 + square / count)
-    apart = _SIDE / (1 + square / count) * sqrt(share * (1 - share) / count + square / (4 * count**2))
-    return max(0.0, middle - apart), min(1.0, middle + apart)
 
 
 def zero_bound(count: int) -> float:

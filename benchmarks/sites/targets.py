@@ -1,6 +1,7 @@
 """What is promised about sites, beside what others do, and what a run found of it."""
 
 from collections.abc import Iterator, Sequence
+from math import inf
 from typing import Final, NamedTuple
 
 from .findings import Found, Report
@@ -50,7 +51,12 @@ def _at_most(quantity: str, anchor: str, bound: float, measured: float | None, u
     digits = 0 if unit in ("", "ms") and bound == int(bound) and bound >= 1 else 2
     if measured is None:
         return Line(quantity, anchor, f"<= {bound:.{digits}f} {unit}".rstrip(), "not measured", None)
-    shown = f"{measured:.{0 if measured == int(measured) else max(digits, 1)}f} {unit}".rstrip()
+    precise = max(digits, 1)
+    shown = (
+        "not every time"
+        if measured == inf
+        else f"{measured:.{0 if measured % 1 == 0 else precise}f} {unit}".rstrip()
+    )
     ours = f"{shown} {more}".rstrip()
     return Line(quantity, anchor, f"<= {bound:.{digits}f} {unit}".rstrip(), ours, measured <= bound)
 
@@ -205,7 +211,7 @@ def _coming_back(report: Report) -> Iterator[Line]:
     anchor = "Envoy 30 s x n, elastic 1 to 30 s, FailFast 1 to 32 s"
     back = _summary(refuse, "readmitted")
     missing = _count(refuse, "not_readmitted")
-    worst = None if back is None else back.maximum if not missing else float("inf")
+    worst = inf if missing else None if back is None else back.maximum
     yield _at_most("refuse, under 1 s: healthy again after, worst", anchor, 2500, worst, "ms", _interval(back))
     outages = [found for one in OUTAGES if (found := report.found.get(one.name)) is not None]
     total = sum(_count(one, "orders_in_probation") or 0 for one in outages)

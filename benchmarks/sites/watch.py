@@ -33,11 +33,10 @@ class History(msgspec.Struct):
 
     def moment(self, site: str, states: frozenset[str], since: float) -> float | None:
         """Return when the site first was in one of these states, from `since` on."""
-        before = [one for one in self.events if one.site == site and one.at < since]
-        if before and before[-1].after in states:
+        of_site = [one for one in self.events if one.site == site]
+        if any(one.after in states for one in [one for one in of_site if one.at <= since][-1:]):
             return since
-        found = (one.at for one in self.events if one.site == site and one.at >= since and one.after in states)
-        return next(found, None)
+        return next((one.at for one in of_site if one.at > since and one.after in states), None)
 
     def entries(self, state: str) -> list[Event]:
         """Return every entry of a site into a state."""

@@ -157,7 +157,7 @@ async def _first_read(found: Found, kind: str, rig: Rig, log: CallLog, settings:
 
 _WORKERS: Final = 32
 _STORM_LIMIT: Final = 420.0
-_STORM: Final = {
+_STORM: Final[Mapping[str, Mapping[str, Any]]] = {
     "reset": {"reset": True},
     "reset-executed": {"reset": True, "execute": "before"},
     "reset-mid-response": {"truncate": 40, "end": "reset", "execute": "before"},

@@ -32,17 +32,19 @@ Act = Callable[[Rig, str], Awaitable[object]]
 
 
 class Outage(NamedTuple):
-    """One way to fail, and back.
-
-    is_frequent: repeated as often as the plan has it at most. is_brief: as in `Scenario`.
-    """
+    """One way to fail, and back."""
 
     name: str
     what: str
     begin: Act
     end: Act
-    is_frequent: bool = False
-    is_brief: bool = True
+
+
+_FREQUENT: Final = frozenset({"kill", "freeze"})
+"""Repeated as often as the plan has it at most."""
+_BRIEF: Final = frozenset({"kill", "freeze", "hole", "expired"})
+_KEPT_OUT: Final = frozenset({"expired", "wrong-host"})
+"""Nobody renews a certificate in seconds: the site is not looked at again for a minute."""
 
 
 class Episode(NamedTuple):
@@ -120,11 +122,11 @@ def _late(orders: list[Done], site: str, suspect: float | None, history: History
 
 async def _run(stage: Stage, outage: Outage) -> Found:
     found, plan = stage.found(outage.name), stage.plan
-    found.repeats = plan.many if outage.is_frequent else plan.some
+    found.repeats = plan.many if outage.name in _FREQUENT else plan.some
     rig = await stage.rig()
     calls, random = Calls(rig), Random(outage.name)
     for number in range(found.repeats):
-        readmits = number < plan.some
+        readmits = outage.name not in _KEPT_OUT and number < plan.some
         log = CallLog()
         async with rig.client(log, order_timeout=1.5) as ems, Watch(ems) as watch:
             async with Load(ems, reads=plan.reads, orders=plan.orders) as load:
@@ -204,24 +206,18 @@ def _replaced_by(kind: str) -> Act:
 
 
 _ALL: Final = (
-    Outage("kill", "the process is killed: cut connections, then refused ones", _kill, _restart, True),
-    Outage(
-        "freeze", "the process stands still: the system goes on accepting, nobody answers", _freeze, _thaw, True
-    ),
-    Outage(
-        "refuse", "the port is closed and its connections cut, the process lives", _close, _open, is_brief=False
-    ),
+    Outage("kill", "the process is killed: cut connections, then refused ones", _kill, _restart),
+    Outage("freeze", "the process stands still: the system accepts, nobody answers", _freeze, _thaw),
+    Outage("refuse", "the port is closed and its connections cut, the process lives", _close, _open),
     Outage("hole", "connections are cut, and new ones are never established", _replaced_by("hole"), _open),
     Outage("expired", "a server with an expired certificate takes its place", _replaced_by("expired"), _open),
-    Outage(
-        "wrong-host", "a server with another host's certificate", _replaced_by("wrong-host"), _open, is_brief=False
-    ),
-    Outage("stall", "a server that never shakes hands", _replaced_by("stall"), _open, is_brief=False),
+    Outage("wrong-host", "a server with another host's certificate", _replaced_by("wrong-host"), _open),
+    Outage("stall", "a server that never shakes hands", _replaced_by("stall"), _open),
 )
 
 
 def _scenario(outage: Outage) -> Scenario:
-    return Scenario(outage.name, outage.what, lambda stage: _run(stage, outage), outage.is_brief)
+    return Scenario(outage.name, outage.what, lambda stage: _run(stage, outage), outage.name in _BRIEF)
 
 
 OUTAGES: Final = tuple(_scenario(one) for one in _ALL)
