@@ -15,7 +15,7 @@ from coinapi_ems_async.sites.roster import Roster
 from coinapi_ems_async.sites.selector import Candidate, rank
 from coinapi_ems_async.transport.base import Pool
 
-__all__ = ["EJECTED", "HEALTHY", "SUSPECT", "Ours", "cache_settings", "full_roster", "states"]
+__all__ = ["EJECTED", "HEALTHY", "SUSPECT", "Ours", "cache_settings", "first_choice", "full_roster", "take_sample"]
 
 HEALTHY: Final = Health.HEALTHY.value
 SUSPECT: Final = Health.SUSPECT.value
@@ -74,9 +74,14 @@ def full_roster(sites: int, exchanges: Sequence[str]) -> tuple[Roster, list[Any]
     return roster, entries
 
 
-def states(ems: EMSClient) -> dict[str, str]:
-    """Return each site's state of health, by its id, best site first."""
-    return {view.id: view.health.value for view in ems.sites}
+def take_sample(roster: Roster, entry: Any, seconds: float) -> None:
+    """Let a probe end, with all that follows for the choice."""
+    roster.sampled(entry, seconds)
+
+
+def first_choice(ems: EMSClient, exchange_id: str) -> str | None:
+    """Return the id of the site to which calls for this account go first."""
+    return next((view.id for view in ems.sites), None)
 
 
 def cache_settings(path: str) -> Mapping[str, Any] | None:

@@ -9,6 +9,9 @@ import msgspec
 
 from coinapi_ems_async import EMSClient
 
+from .ours import first_choice
+from .rig import ACCOUNT
+
 __all__ = ["Event", "History", "Watch"]
 
 _LOOK: Final = 0.004
@@ -41,6 +44,11 @@ class History(msgspec.Struct):
     def entries(self, state: str) -> list[Event]:
         """Return every entry of a site into a state."""
         return [one for one in self.events if one.site is not None and one.after == state]
+
+    @property
+    def first(self) -> str:
+        """The first choice as it was seen last. Raises LookupError: if there never was one."""
+        return [one.after for one in self.events if one.site is None][-1]
 
     @property
     def switches(self) -> list[Event]:
@@ -93,9 +101,10 @@ class Watch:
                 self._states[view.id] = state
                 history.events.append(Event(now, view.id, before, state))
                 self._changed.set()
-        if views and views[0].id != self._first:
-            history.events.append(Event(now, None, self._first, views[0].id))
-            self._first = views[0].id
+        first = first_choice(self._ems, ACCOUNT)
+        if first is not None and first != self._first:
+            history.events.append(Event(now, None, self._first, first))
+            self._first = first
         if now - self._kept_at >= _KEEP_EACH:
             self._kept_at = now
             history.times.append(now)

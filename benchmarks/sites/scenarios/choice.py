@@ -5,7 +5,7 @@ from time import perf_counter
 from typing import Final
 
 from ..findings import Found
-from ..ours import full_roster
+from ..ours import full_roster, take_sample
 from .base import Scenario, Stage
 
 __all__ = ["CHOICE"]
@@ -23,7 +23,7 @@ async def _run(stage: Stage) -> Found:
     roster, entries = full_roster(_SITES, _ACCOUNTS)
 
     def change(number: int) -> None:
-        roster.sampled(entries[number % _SITES], 0.010 + 0.003 * (number * 7 % 13))
+        take_sample(roster, entries[number % _SITES], 0.010 + 0.003 * (number * 7 % 13))
 
     def settled(number: int, name: str) -> None:
         roster.ranked(name)

@@ -31,7 +31,7 @@ async def _flap(stage: Stage) -> Found:
     async with rig.client(calls.log, order_timeout=2.0) as ems, Watch(ems) as watch:
         async with Load(ems, reads=plan.reads, orders=plan.orders) as load:
             await asyncio.sleep(plan.settle)
-            site, began = ems.sites[0].id, monotonic()
+            site, began = watch.history.first, monotonic()
             spoil = {"answers": {"reset": {"reset": True}}, "share": 0.5, "kinds": "all"}
             await rig.sites[site].command(spoil=spoil)
             await asyncio.sleep(plan.flap)

@@ -131,7 +131,7 @@ async def _run(stage: Stage, outage: Outage) -> Found:
         async with rig.client(log, order_timeout=1.5) as ems, Watch(ems) as watch:
             async with Load(ems, reads=plan.reads, orders=plan.orders) as load:
                 await asyncio.sleep(plan.settle + random.random() * _CYCLE)
-                site = ems.sites[0].id
+                site = watch.history.first
                 began = monotonic()
                 await outage.begin(rig, site)
                 await watch.until(site, EJECTED, began, plan.hold)

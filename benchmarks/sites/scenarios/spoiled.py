@@ -64,7 +64,7 @@ async def _run(stage: Stage, spoiling: Spoiling) -> Found:
         async with Load(ems, reads=plan.reads, orders=plan.orders) as load:
             await asyncio.sleep(plan.settle)
             for number in range(found.repeats):
-                site, began = ems.sites[0].id, monotonic()
+                site, began = watch.history.first, monotonic()
                 if spoiling.plan:
                     await rig.sites[site].command(plan={**spoiling.plan, "seed": number + 1})
                     await asyncio.sleep(_PLAN_SECONDS)

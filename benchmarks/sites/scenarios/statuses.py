@@ -5,7 +5,8 @@ from typing import Any, Final
 
 from ..findings import Found
 from ..load import Load
-from ..rig import Rig
+from ..ours import first_choice
+from ..rig import ACCOUNT, NEAR, Rig
 from .base import Calls, Scenario, Stage
 
 __all__ = ["EXPECTED", "STATUSES"]
@@ -32,7 +33,7 @@ async def _run(stage: Stage) -> Found:
         async with rig.client(calls.log, order_timeout=2.0) as ems:
             async with Load(ems, reads=plan.reads / 2, orders=plan.orders) as load:
                 await asyncio.sleep(plan.settle / 2)
-                site = ems.sites[0].id
+                site = first_choice(ems, ACCOUNT) or NEAR
                 await rig.sites[site].command(spoil=_spoil(rig, status))
                 await asyncio.sleep(plan.spoil)
                 await rig.sites[site].command(spoil={})

@@ -66,7 +66,7 @@ async def _run(stage: Stage) -> Found:
         begun = monotonic()
         async with Load(ems, reads=plan.reads, orders=plan.orders) as load:
             moving = asyncio.create_task(_move(rig, trace, begun))
-            outages = await _fail(rig, lambda: ems.sites[0].id, trace, begun, plan.wall)
+            outages = await _fail(rig, lambda: watch.history.first, trace, begun, plan.wall)
             await asyncio.sleep(max(0.0, begun + plan.wall - monotonic()))
             moving.cancel()
             await asyncio.gather(moving, return_exceptions=True)
