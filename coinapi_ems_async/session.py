@@ -47,7 +47,7 @@ class Session:
         self.management: Management | None = None
         self.discovery: Discovery | None = None
         self.supervisor = Supervisor()
-        self.roster = Roster(self._make_pool, cost=config.cost)
+        self.roster = Roster(self._make_pool, cost=config.cost, settings=config.settings)
         self.monitor = Monitor(self.roster, config.settings, self.supervisor)
         self.dispatcher = Dispatcher(self.roster, ledger, config.settings, config.auth, observer)
 

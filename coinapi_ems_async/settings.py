@@ -60,8 +60,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     idle_timeout: float = 45.0
     """How long a connection is kept unused; common gateways close theirs after 60."""
     warm_connections: int = 2
-    """How many connections are kept open to each of the two best sites of every account, so that neither the first
-    order nor the one after an idle hour pays for a handshake. 0 for none."""
+    """How many connections are kept open to each of the two best sites of every account in use (of every account
+    before the first call), so that neither the first order, nor the one after an idle hour, nor the first after a
+    site is lost pays for a handshake. 0 for none."""
     http2_ping: float = 15.0
     """After how much silence an HTTP/2 connection asks whether its server is still there."""
     http2_ping_timeout: float = 5.0
@@ -75,11 +76,87 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     probe_path: str = "/"
     """What a probe reads, without the key; any complete status below 500 means alive."""
     probe_interval: float = 0.5
-    """Between probes of the best site."""
+    """Between probes of the two best sites of every account in use: the first choice, and its successor."""
     probe_interval_others: float = 1.0
     """Between probes of the other candidates."""
     probe_interval_slow: float = 5.0
     """Between probes of sites more than twice and 20 ms slower than the best."""
+    probe_timeout: float = 1.0
+    """Longest wait for a probe, and the wait before there is an estimate; else four round trips and 50 ms."""
+    probe_timeout_least: float = 0.25
+    """Shortest wait for a probe."""
+    suspect_after: float = 0.05
+    """A site whose probe is older than twice the estimate, and than the estimate and this, is suspect even before
+    the probe times out."""
+    loop_stall: float = 0.02
+    """An event loop that stood still for longer makes sites look slow: what was timed meanwhile does not count."""
+    sample_window: int = 8
+    """The estimate of a round trip is the least of so many samples,"""
+    sample_time: float = 8.0
+    """and of all within so long: with more probes a second the noise of a minimum must not grow."""
+    change_samples: int = 3
+    """So many samples in a row, all clearly above the estimate, are a new path: only they are kept,"""
+    change_time: float = 1.75
+    """if so much time lies between the first and the last: three probes a second apart, five of half a second."""
+    change_least: float = 0.005
+    """Clearly above: by this,"""
+    change_share: float = 0.25
+    """by this share of the estimate,"""
+    change_spread: float = 3.0
+    """and by so many times the spread of the samples (median less minimum)."""
+
+    # The choice of a site
+    switch_least: float = 0.002
+    """A site in use is left for a better one only if that is nearer by this"""
+    switch_share: float = 0.1
+    """and by this share of the round trip,"""
+    switch_rounds: int = 3
+    """in so many rounds in a row,"""
+    switch_round: float = 1.0
+    """which are so far apart."""
+    prefer_home_for_orders: bool = False
+    """Whether new orders and cancels go to the exchange's home location while it is as healthy as any other site,
+    however far it is. Reads go to the nearest site all the same."""
+
+    # The health of sites
+    eject_probes: int = 2
+    """Failed probes in a row after which a site is ejected."""
+    eject_refused: int = 2
+    """Refused connections in a row, likewise."""
+    eject_gateway_errors: int = 3
+    """Answers 502, 503 and 504 in a row that are not the service's own, likewise (Envoy: 5)."""
+    eject_server_errors: int = 5
+    """Answers 500 in a row, and others that make no sense, likewise (Envoy: 5)."""
+    eject_malformed: int = 3
+    """Answers in a row that break HTTP, likewise."""
+    eject_backoff: float = 1.0
+    """How long a site stays ejected before it is probed again, give or take 20 %; twice as long each further
+    time."""
+    eject_backoff_most: float = 60.0
+    """Longest such wait (Elastic: 30, Envoy: 300)."""
+    eject_backoff_tls: float = 60.0
+    """The first such wait after a certificate that is not valid: nobody renews one in a second."""
+    forgive_after: float = 30.0
+    """A site that was healthy for so long is forgiven one ejection."""
+    readmit_probes: int = 3
+    """Good probes in a row that make a site in probation healthy again."""
+    readmit_interval: float = 0.25
+    """Between these probes."""
+    relapse_window: float = 600.0
+    """A site ejected three times within this is believed less each time:"""
+    relapse_hold: float = 60.0
+    """once healthy again, it comes after its peers for so long, twice as long after each further ejection."""
+    auth_blocked: float = 60.0
+    """How long a site that refused the caller (401, 403) comes after its peers before calls try it again."""
+    throttled: float = 1.0
+    """How long a site that limits calls (429) comes after its peers if it does not say how long."""
+    throttled_most: float = 60.0
+    """Longest such time a site may ask for."""
+    exchange_down: float = 5.0
+    """How long a site that cannot reach an exchange (490) comes after its peers for that exchange; twice as long
+    each further time."""
+    exchange_down_most: float = 60.0
+    """Longest such time."""
     drain: float = 60.0
     """How long requests under way at a site that left the table may go on."""
     open_after_first: float = 1.0

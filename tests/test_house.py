@@ -25,7 +25,10 @@ FLOORS = [
 PURE = [
     *("errors", "matrix", "outcomes", "operations", "answers", "simulator/exchange", "simulator/book"),
     "transport/idle",
-    *(f"sites/{name}" for name in ("directory", "estimator", "health", "selector", "urls")),
+    *(
+        f"sites/{name}"
+        for name in ("directory", "effects", "estimator", "flags", "health", "rhythm", "selector", "urls")
+    ),
     *(name for name in MODULES if name.startswith("models/")),
 ]
 IMPURE = {"aiohttp", "asyncio", "anyio", "socket", "ssl", "time", "threading", "os"}

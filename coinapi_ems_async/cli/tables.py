@@ -37,7 +37,14 @@ __all__ = [
 ]
 
 NOTHING: Final = Text("-", style="faint")
-_HEALTH: Final = {Health.HEALTHY: "good", Health.NEW: "faint", Health.SUSPECT: "warn", Health.EJECTED: "bad"}
+_HEALTH: Final = {
+    Health.HEALTHY: "good",
+    Health.NEW: "faint",
+    Health.SUSPECT: "warn",
+    Health.PROBATION: "warn",
+    Health.EJECTED: "bad",
+    Health.DRAINING: "faint",
+}
 _STATUS: Final = {
     OrderStatus.FILLED: "good",
     OrderStatus.PARTIALLY_FILLED: "good",

@@ -1,48 +1,106 @@
-"""How far a site is: the estimate of its round trip from the samples of its probes. Pure."""
+"""How far a site is: the estimate of its round trip from the samples of its probes. Pure: time comes in."""
 
 from collections import deque
 from statistics import median
 from typing import Final
 
+from ..settings import Settings
+
 __all__ = ["Estimator"]
 
-_WINDOW: Final = 8
-_CHANGE: Final = 3
+_DEFAULTS: Final = Settings()
 
 
 class Estimator:
-    """Least of the last 8 samples, seconds, with a reset where the path has changed for the worse.
+    """Least of the samples of the last 8 s, and of the last 8 at least, reset where the path has become slower.
 
     A path between regions is a floor plus one-sided jitter, so the minimum follows the floor while means and
-    medians follow the jitter. A plain minimum would need the whole window to see a slowdown: if the last 3
-    samples all exceed the estimate by more than max(5 ms, 25 %, 3 * spread), only they are kept.
+    medians follow the jitter. A plain minimum would need the whole window to see a slowdown: if the last samples,
+    3 or more over 2 s, all exceed the estimate by more than max(5 ms, 25 %, 3 * spread), only they are kept. While
+    a probe is in flight for clearly longer than the estimate, its age is the estimate: so much is known already.
     """
 
-    def __init__(self) -> None:
-        self._samples: deque[float] = deque(maxlen=_WINDOW)
+    def __init__(self, settings: Settings = _DEFAULTS) -> None:
+        self._settings = settings
+        self._samples: deque[tuple[float, float]] = deque()
+        self._sent: float | None = None
+        self._estimate: float | None = None
+
+    def __repr__(self) -> str:
+        return f"<Estimator {self._estimate} of {len(self._samples)}>"
 
     @property
     def estimate(self) -> float | None:
-        """The estimate, seconds; None before the first sample."""
-        return min(self._samples, default=None)
+        """The estimate from what is complete, seconds; None before the first sample, unless there is a seed."""
+        return self._estimate
 
     @property
     def samples(self) -> tuple[float, ...]:
         """The samples held, oldest first, seconds."""
-        return tuple(self._samples)
+        return tuple(seconds for _, seconds in self._samples)
 
-    def add(self, sample: float) -> None:
-        """Take in one round trip, seconds."""
-        self._samples.append(sample)
-        recent = list(self._samples)[-_CHANGE:]
-        older = list(self._samples)[:-_CHANGE]
-        if len(recent) < _CHANGE or not older:
-            return
-        floor = min(older)
-        spread = median(older) - floor
-        if min(recent) - floor > max(0.005, 0.25 * floor, 3 * spread):
-            self._samples = deque(recent, maxlen=_WINDOW)
+    @property
+    def doubt_after(self) -> float | None:
+        """The age, seconds, from which a probe in flight says more than the estimate; None without one."""
+        estimate = self._estimate
+        return None if estimate is None else max(2 * estimate, estimate + self._settings.suspect_after)
+
+    def at(self, now: float) -> float | None:
+        """Return the estimate, or the age of the probe in flight once that is clearly more."""
+        doubt_after = self.doubt_after
+        if self._sent is None or doubt_after is None:
+            return self._estimate
+        age = now - self._sent
+        return age if age > doubt_after else self._estimate
+
+    def sent(self, now: float) -> None:
+        """Note that a probe is in flight."""
+        self._sent = now
+
+    def settled(self) -> None:
+        """Note that no probe is in flight any more, however it ended."""
+        self._sent = None
+
+    def seed(self, seconds: float) -> None:
+        """Take over an estimate from elsewhere until the first sample."""
+        if not self._samples:
+            self._estimate = seconds
+
+    def add(self, sample: float, now: float | None = None) -> bool:
+        """Take in one round trip, seconds; returns whether the estimate changed.
+
+        now: when it ended; a second after the one before by default.
+        """
+        before, held = self._estimate, [seconds for _, seconds in self._samples]
+        when = now if now is not None else self._samples[-1][0] + 1.0 if held else 0.0
+        self._samples.append((when, sample))
+        if held and (changed := self._change(held, when)):
+            self._samples = deque(changed)
+        self._drop_old(when)
+        self._estimate = min(seconds for _, seconds in self._samples)
+        return self._estimate != before
+
+    def _drop_old(self, now: float) -> None:
+        settings = self._settings
+        while len(self._samples) > settings.sample_window and now - self._samples[0][0] >= settings.sample_time:
+            self._samples.popleft()
+
+    def _change(self, held: list[float], now: float) -> list[tuple[float, float]]:
+        """The newest samples if they are those of a slower path; `held` are the samples before the newest."""
+        settings = self._settings
+        floor = min(held)
+        spread = median(held) - floor
+        margin = max(settings.change_least, settings.change_share * floor, settings.change_spread * spread)
+        above: list[tuple[float, float]] = []
+        for when, seconds in reversed(self._samples):
+            if seconds - floor <= margin:
+                break
+            above.append((when, seconds))
+            if len(above) >= settings.change_samples and now - when >= settings.change_time:
+                return above[::-1]
+        return []
 
     def clear(self) -> None:
-        """Forget every sample."""
+        """Forget every sample, and the seed."""
         self._samples.clear()
+        self._estimate = None

@@ -1,4 +1,4 @@
-"""The loops: probing every site, and reading the site table again now and then."""
+"""The loops: probing every site, choosing among them, and reading the site table again now and then."""
 
 import asyncio
 import contextlib
@@ -16,18 +16,19 @@ from ..settings import Settings
 from ..supervisor import Supervisor
 from ..transport.base import Attempt, TransportFailure
 from .directory import Directory
-from .health import Health
+from .effects import TIMED
+from .rhythm import interval, timeout
 from .roster import Roster, SiteEntry
 
 __all__ = ["Monitor"]
 
 log: Final = logging.getLogger("coinapi_ems_async.sites")
 
-# A kept connection gives the second sample; servers that close each connection never give one that is warm.
 _SAMPLES_TO_START: Final = 3
-_FIRST_TIMEOUT: Final = 1.0
+"""A kept connection gives the second sample; servers that close each connection never give one that is warm."""
 _RETRY_REFRESH: Final = 10.0
-_WARM_ROUND: Final = 1.0
+_ROUND: Final = 1.0
+"""Seconds after which flags are looked at again, and warm connections asked for."""
 
 
 class Monitor:
@@ -53,75 +54,123 @@ class Monitor:
             await self._supervisor.stop(name)
 
     async def _watch(self, entry: SiteEntry) -> None:
+        self._roster.lag.start()
         while True:
-            alive = await self._sample(entry)
-            entry.probed.set()
-            if not alive and entry.health.state is Health.SUSPECT:
-                continue  # the second opinion comes at once, on a new connection
-            await self._rest(entry)
+            alive = await self.probe(entry)
+            if alive is False or entry.estimator.samples or entry.discarded >= _SAMPLES_TO_START:
+                entry.probed.set()
+            if not self._is_due_at_once(entry, alive):
+                await self._rest(entry)
 
-    async def _sample(self, entry: SiteEntry) -> bool:
-        """Probe until there is an estimate, or once if there is one; returns whether the site is alive."""
-        for turn in range(_SAMPLES_TO_START):
-            fresh_counts = turn == _SAMPLES_TO_START - 1
-            if not await self.probe(entry, fresh_counts=fresh_counts):
-                return False
-            if entry.estimator.estimate is not None:
-                return True
-        return True
+    @staticmethod
+    def _is_due_at_once(entry: SiteEntry, alive: bool | None) -> bool:
+        """A second opinion comes at once, on a new connection; so does what the first estimate takes."""
+        if entry.health.probe_at is not None:
+            return False
+        if not alive:
+            return True
+        return not entry.estimator.samples and entry.discarded < _SAMPLES_TO_START
 
     async def _rest(self, entry: SiteEntry) -> None:
-        interval = self._interval(entry) * self._random.uniform(0.9, 1.1)
-        begun = monotonic()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(interval):
-                await entry.wake.wait()
-        # However many calls fail at a site, they do not make more probes than it would get as the best one.
-        await asyncio.sleep(max(0.0, min(interval, self._settings.probe_interval) - (monotonic() - begun)))
-        entry.wake.clear()
+        due = monotonic() + self._interval(entry) * self._random.uniform(0.9, 1.1)
+        while (left := self._due(entry, due) - monotonic()) > 0:
+            entry.wake.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(left):
+                    await entry.wake.wait()
+        if entry.hurried:
+            entry.hurried, entry.hurried_at = False, monotonic()
+
+    def _due(self, entry: SiteEntry, due: float) -> float:
+        """When the next probe is: as the state says, else when due, else as soon as it is wanted.
+
+        However many calls fail at a site, they do not make more probes than it would get as the best one.
+        """
+        if (probe_at := entry.health.probe_at) is not None:
+            return probe_at
+        if entry.hurried:
+            return min(due, entry.hurried_at + self._settings.probe_interval)
+        return due
 
     def _interval(self, entry: SiteEntry) -> float:
-        settings, mine = self._settings, entry.estimator.estimate
-        estimates = [other.estimator.estimate for other in self._roster.entries.values()]
+        estimates = (other.estimator.estimate for other in self._roster.entries.values())
         best = min((one for one in estimates if one is not None), default=None)
-        if mine is None or best is None:
-            return settings.probe_interval_others
-        if mine <= best:
-            return settings.probe_interval
-        slow = mine > 2 * best and mine > best + 0.020
-        return settings.probe_interval_slow if slow else settings.probe_interval_others
+        is_best = self._roster.is_among_the_best(entry)
+        return interval(entry.estimator.estimate, best, is_best=is_best, settings=self._settings)
 
-    async def probe(self, entry: SiteEntry, *, fresh_counts: bool = False) -> bool:
-        """Make one probe; returns whether the site is alive: any complete status below 500.
+    async def probe(self, entry: SiteEntry) -> bool | None:
+        """Make one probe; returns whether the site is alive, None if the event loop stood still meanwhile.
 
-        The sample runs from the request's first byte to the response's head; on a new connection it is
-        discarded (slow start) unless `fresh_counts`.
+        Any complete status below 500 means alive. The sample runs from the request's first byte to the response's
+        head; on a new connection it is discarded (slow start), unless there is never another.
         """
-        attempt = Attempt(self._probe, entry.site.id, until=monotonic() + self._timeout(entry))
+        begun = monotonic()
+        samples = entry.estimator.samples
+        within = timeout(min(samples) if samples else None, self._settings)
+        attempt = Attempt(self._probe, entry.site.id, until=begun + within, started=begun)
+        settled = await self._exchange(entry, attempt)
+        answer, failure = attempt.answer, attempt.failure
+        if answer is not None and answer.status < 500:
+            self._roster.good(entry)
+            self._take_sample(entry, attempt)
+            return True
+        entry.discarded = 0
+        entry.probe_pool.clear()  # the second opinion is had on a new connection
+        if (failure is None or failure.row in TIMED) and answer is None and self._roster.lag.stalled(begun):
+            return None
+        self._roster.bad(entry, _reason(attempt, settled), failure.row if failure else None)
+        return False
+
+    async def _exchange(self, entry: SiteEntry, attempt: Attempt) -> bool:
+        """Carry a probe; returns whether it was settled in time."""
+        overdue: asyncio.TimerHandle | None = None
         try:
             lease = await entry.probe_pool.acquire(for_order=False, until=attempt.until)
             lease.exchange(attempt)
+            if attempt.committed is not None:
+                entry.estimator.sent(attempt.committed)
+                overdue = self._when_overdue(entry, attempt)
             try:
-                settled = await attempt.wait()
+                return await attempt.wait()
             finally:
                 if not attempt.settled:
                     attempt.withdraw()
                     lease.abort(attempt)
         except TransportFailure as failure:
-            settled, attempt.failure = True, failure
-        answer = attempt.answer
-        if answer is None or answer.status >= 500:
-            self._roster.bad(entry, _reason(attempt, settled))
-            entry.probe_pool.clear()  # the second opinion is had on a new connection
-            return False
-        self._roster.good(entry)
-        if attempt.first_byte is not None and attempt.committed is not None and (attempt.reused or fresh_counts):
-            self._roster.sampled(entry, attempt.first_byte - attempt.committed)
-        return True
+            attempt.failure = failure
+            return True
+        finally:
+            entry.estimator.settled()
+            if overdue is not None:
+                overdue.cancel()
 
-    def _timeout(self, entry: SiteEntry) -> float:
-        estimate = entry.estimator.estimate
-        return _FIRST_TIMEOUT if estimate is None else min(max(4 * estimate + 0.05, 0.25), 1.0)
+    def _when_overdue(self, entry: SiteEntry, attempt: Attempt) -> asyncio.TimerHandle | None:
+        """A probe that takes clearly longer than the estimate makes a site suspect before it times out."""
+        doubt_after = entry.estimator.doubt_after
+        if doubt_after is None:
+            return None
+        reason = f"no answer to a probe within {doubt_after * 1000:.0f} ms"
+        return asyncio.get_running_loop().call_later(doubt_after, self._overdue, entry, attempt, reason)
+
+    def _overdue(self, entry: SiteEntry, attempt: Attempt, reason: str) -> None:
+        is_real = not attempt.settled and not self._roster.lag.stalled(attempt.started)
+        if is_real:
+            self._roster.overdue(entry, reason)
+
+    def _take_sample(self, entry: SiteEntry, attempt: Attempt) -> None:
+        if attempt.first_byte is None or attempt.committed is None:
+            return
+        seconds = attempt.first_byte - attempt.committed
+        if self._roster.lag.stalled(attempt.committed):
+            if not entry.estimator.samples:
+                entry.estimator.seed(seconds)  # better than none
+            entry.discarded += 1
+        elif attempt.reused or entry.discarded >= _SAMPLES_TO_START - 1:
+            if attempt.reused:
+                entry.discarded = 0
+            self._roster.sampled(entry, seconds)
+        else:
+            entry.discarded += 1
 
     async def until_ready(self) -> None:
         """Return when every site has an estimate or failed its first probe, within the settings' limits."""
@@ -142,13 +191,18 @@ class Monitor:
                 future.cancel()
 
     def keep_warm(self) -> None:
-        """Begin to keep connections open to the best sites, whichever they are."""
-        self._supervisor.start("warming", self._keep_warm)
+        """Begin to keep the choices current, and connections open to the best sites, whichever they are."""
+        self._supervisor.start("choosing", self._choose)
 
-    async def _keep_warm(self) -> None:
+    async def _choose(self) -> None:
+        roster = self._roster
         while True:
-            self._roster.keep_warm(self._settings.warm_connections)
-            await asyncio.sleep(_WARM_ROUND)
+            roster.unsettled.clear()
+            due = await roster.evaluate_gently()
+            roster.keep_warm(self._settings.warm_connections)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(max(0.0, min(due - monotonic(), _ROUND))):
+                    await roster.unsettled.wait()
 
     def refresh(self, load: Callable[[], Awaitable[Directory]]) -> None:
         """Begin to read the site table again now and then; `load` returns the new one or raises EMSError."""

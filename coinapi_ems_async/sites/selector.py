@@ -1,31 +1,177 @@
-"""Which site to take: an order over candidates. Pure: whoever asks brings the estimates."""
+"""Which site to take: an order over candidates, and when to change. Pure: estimates and time come in."""
 
-from collections.abc import Callable, Collection, Iterable
-from math import inf
+from collections.abc import Callable, Collection, Iterable, Sequence
+from math import inf, isinf
+from typing import Final, NamedTuple
 
 import msgspec
 
+from ..settings import Settings
 from .directory import Site
 from .health import RANK, Health
 
-__all__ = ["Candidate", "CostFunction", "network_cost", "rank"]
+__all__ = [
+    "Candidate",
+    "CostFunction",
+    "Held",
+    "Placed",
+    "first_pick",
+    "hold",
+    "hop_cost",
+    "network_cost",
+    "place",
+    "rank",
+]
+
+_DEFAULTS: Final = Settings()
 
 
 class Candidate(msgspec.Struct, frozen=True):
-    """A site with what is known of it: `estimate` is its round trip in seconds, None before the first."""
+    """A site with what is known of it, for one choice.
+
+    estimate: its round trip in seconds, None before the first. at_home: whether the exchange is connected there.
+    exchange_id: the account to be served, None if any will do. is_flagged: whether it comes after its peers for
+    now. in_flight: requests under way. last_success: when it last gave a good answer, monotonic.
+    """
 
     site: Site
     health: Health
     estimate: float | None
     at_home: bool = False
+    exchange_id: str | None = None
+    is_flagged: bool = False
+    in_flight: int = 0
+    last_success: float = -inf
 
 
 CostFunction = Callable[[Candidate], float]
+"""How far a site is, seconds; infinite if unknown."""
 
 
 def network_cost(candidate: Candidate) -> float:
     """Return the round trip to the site, seconds; infinite before it has an estimate."""
     return inf if candidate.estimate is None else candidate.estimate
+
+
+def hop_cost(hop: Callable[[Site, str | None], float]) -> CostFunction:
+    """Return the cost that adds `hop(site, exchange_id)`: the seconds from there to the exchange and back.
+
+    At the exchange's home location it is zero, and `hop` is not asked.
+    """
+
+    def cost(candidate: Candidate) -> float:
+        return network_cost(candidate) + (0.0 if candidate.at_home else hop(candidate.site, candidate.exchange_id))
+
+    return cost
+
+
+class Placed(NamedTuple):
+    """A candidate with its place: lower `peers` are better whatever the cost, only equals are compared by cost."""
+
+    peers: tuple[int, bool, bool]
+    cost: float
+    is_away: bool
+    in_flight: int
+    location: str
+    site_id: str
+    candidate: Candidate
+
+
+def place(
+    candidates: Iterable[Candidate], *, cost: CostFunction = network_cost, prefer_home: bool = False
+) -> list[Placed]:
+    """Return the candidates, best first: health, flags, then cost; equals by home, work under way, and name.
+
+    prefer_home: the exchange's home location comes before the others of the same health. Ejected ones are in the
+    order of their last success.
+    """
+    placed = [_placed(one, cost, prefer_home) for one in candidates]
+    placed.sort(key=_order)
+    return placed
+
+
+def _placed(one: Candidate, cost: CostFunction, prefer_home: bool) -> Placed:
+    is_lost = one.health is Health.EJECTED
+    return Placed(
+        (RANK[one.health], one.is_flagged, prefer_home and not one.at_home),
+        -one.last_success if is_lost else cost(one),
+        not one.at_home,
+        one.in_flight,
+        one.site.location_id or "",
+        one.site.id,
+        one,
+    )
+
+
+def _order(one: Placed) -> tuple[tuple[int, bool, bool], float, bool, int, str, str]:
+    return one[:6]
+
+
+def _beats(challenger: Placed, held: Placed, settings: Settings) -> bool:
+    """Differences below max(2 ms, 10 %) are noise: changing sites for them gains nothing."""
+    if isinf(held.cost):
+        return not isinf(challenger.cost)
+    return held.cost - challenger.cost > max(settings.switch_least, settings.switch_share * held.cost)
+
+
+def first_pick(placed: Sequence[Placed], settings: Settings = _DEFAULTS) -> Placed:
+    """Return the site to begin with: the best, or of those not clearly worse the one at home, the least busy."""
+    best = placed[0]
+    if best.candidate.health is Health.EJECTED:
+        return best
+    equals = (one for one in placed if one.peers == best.peers and not _beats(best, one, settings))
+    return min(equals, key=lambda one: one[2:6])
+
+
+class Held(msgspec.Struct, frozen=True):
+    """The choice of one account, a value: the site in use, and the rounds in which another has beaten it.
+
+    at: when the last of these rounds was, monotonic seconds.
+    """
+
+    url: str | None = None
+    rounds: int = 0
+    at: float = -inf
+
+    def due(self, settings: Settings) -> float:
+        """Return when the next round is due; infinite while nothing beats the site in use."""
+        return self.at + settings.switch_round if self.rounds else inf
+
+
+_EARLY: Final = 0.005
+"""Timers of some loops fire a little before their time."""
+
+
+def hold(
+    held: Held,
+    placed: Sequence[Placed],
+    now: float,
+    settings: Settings = _DEFAULTS,
+    *,
+    returned: str | None = None,
+) -> Held:
+    """Return the choice after looking at it `now`; `placed` as `place` returns it.
+
+    The site in use stays unless another one beats it in three rounds a second apart, and in every look between. It
+    is left at once if it is gone, has no estimate, or is no longer among the best in health; and for `returned`, a
+    site that has just become healthy after it was new or ejected.
+    """
+    if not placed:
+        return Held()
+    best = placed[0]
+    mine = next((one for one in placed if one.candidate.site.url == held.url), None)
+    is_lost = best.candidate.health is Health.EJECTED
+    if is_lost or mine is None or mine.peers > best.peers or isinf(mine.cost) != isinf(best.cost):
+        return Held(first_pick(placed, settings).candidate.site.url)
+    if not _beats(best, mine, settings):
+        return held if not held.rounds else Held(held.url)
+    if best.candidate.site.url == returned:
+        return Held(returned)
+    if held.rounds and now < held.at + settings.switch_round - _EARLY:
+        return held
+    if held.rounds + 1 >= settings.switch_rounds:
+        return Held(best.candidate.site.url)
+    return Held(held.url, held.rounds + 1, now)
 
 
 def rank(
@@ -35,31 +181,31 @@ def rank(
     preferred: str | None = None,
     incumbent: str | None = None,
     cost: CostFunction = network_cost,
+    prefer_home: bool = False,
+    settings: Settings = _DEFAULTS,
 ) -> list[Site]:
-    """Return the sites, best first.
+    """Return the sites, best first: the whole choice in one look, without rounds.
 
-    Health first, then cost, then the exchange's home location, then the id, so that equals do not flap.
     preferred: URL of a site that goes first unless it is ejected: the one that took the order.
-    incumbent: URL of the site in use; it stays first while the best is healthy too but not clearly nearer.
+    incumbent: URL of the site in use; it stays first while the best is its equal and not clearly nearer.
     tried: URLs to leave out; ignored if nothing would be left.
     """
-    ordered = sorted(candidates, key=lambda one: _key(one, preferred, cost))
-    if preferred is None and incumbent is not None:
-        _keep(ordered, incumbent, cost)
-    untried = [one.site for one in ordered if one.site.url not in tried]
-    return untried or [one.site for one in ordered]
+    placed = place(candidates, cost=cost, prefer_home=prefer_home)
+    first = preferred if _may_go_first(placed, preferred) else _kept(placed, incumbent, settings)
+    sites = [one.candidate.site for one in placed]
+    if first is not None:
+        sites.sort(key=lambda site: site.url != first)
+    return [site for site in sites if site.url not in tried] or sites
 
 
-def _key(one: Candidate, preferred: str | None, cost: CostFunction) -> tuple[bool, int, float, bool, str]:
-    first = one.site.url == preferred and one.health is not Health.EJECTED
-    return (not first, RANK[one.health], cost(one), not one.at_home, one.site.id)
+def _may_go_first(placed: Sequence[Placed], preferred: str | None) -> bool:
+    return any(
+        one.candidate.site.url == preferred and one.candidate.health is not Health.EJECTED for one in placed
+    )
 
 
-def _keep(ordered: list[Candidate], incumbent: str, cost: CostFunction) -> None:
-    """Differences below max(2 ms, 10 %) are noise: changing sites for them gains nothing."""
-    index = next((i for i, one in enumerate(ordered) if one.site.url == incumbent), 0)
-    best, held = ordered[0] if ordered else None, ordered[index] if ordered else None
-    if index == 0 or best is None or held is None or held.health is not best.health:
-        return
-    if cost(held) - cost(best) <= max(0.002, 0.1 * cost(held)):
-        ordered.insert(0, ordered.pop(index))
+def _kept(placed: Sequence[Placed], incumbent: str | None, settings: Settings) -> str | None:
+    mine = next((one for one in placed if one.candidate.site.url == incumbent), None)
+    if mine is None or mine.peers > placed[0].peers or _beats(placed[0], mine, settings):
+        return None
+    return incumbent

@@ -1,14 +1,28 @@
-"""Estimator, health and selector: pure, so time and samples come from the test."""
+"""Estimator, rhythm and selector: pure, so time and samples come from the test."""
 
 from math import inf
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from coinapi_ems_async import Settings
 from coinapi_ems_async.sites.directory import Site
 from coinapi_ems_async.sites.estimator import Estimator
-from coinapi_ems_async.sites.health import RANK, Health, HealthRecord
-from coinapi_ems_async.sites.selector import Candidate, network_cost, rank
+from coinapi_ems_async.sites.health import RANK, Health
+from coinapi_ems_async.sites.rhythm import interval, timeout
+from coinapi_ems_async.sites.selector import (
+    Candidate,
+    Held,
+    first_pick,
+    hold,
+    hop_cost,
+    network_cost,
+    place,
+    rank,
+)
+
+SETTINGS = Settings()
 
 
 def site(name: str) -> Site:
@@ -29,7 +43,9 @@ def names(sites: list[Site]) -> list[str]:
 
 
 def test_no_sample_no_estimate() -> None:
-    assert Estimator().estimate is None
+    estimator = Estimator()
+    assert estimator.estimate is None
+    assert estimator.at(5.0) is None
 
 
 def test_the_estimate_is_the_floor_of_the_last_eight() -> None:
@@ -45,15 +61,35 @@ def test_the_estimate_is_the_floor_of_the_last_eight() -> None:
     assert estimator.estimate is None
 
 
+def test_with_more_probes_a_second_the_window_is_as_long_in_time() -> None:
+    estimator = Estimator()
+    for turn in range(40):
+        estimator.add(0.020, 0.5 * turn)
+    assert len(estimator.samples) == 16
+
+
 def test_a_path_that_became_slower_is_seen_after_three_samples() -> None:
     estimator = Estimator()
     for _ in range(8):
         estimator.add(0.020)
-    estimator.add(0.060)
-    estimator.add(0.061)
+    assert not estimator.add(0.060)
+    assert not estimator.add(0.061)
     assert estimator.estimate == 0.020
-    estimator.add(0.062)
+    assert estimator.add(0.062)
     assert estimator.estimate == 0.060
+    assert estimator.samples == (0.060, 0.061, 0.062)
+
+
+def test_three_samples_count_as_a_change_only_over_two_seconds() -> None:
+    estimator = Estimator()
+    for turn in range(16):
+        estimator.add(0.020, 0.5 * turn)
+    for turn in range(16, 20):
+        estimator.add(0.060, 0.5 * turn)
+        assert estimator.estimate == 0.020
+    estimator.add(0.060, 10.0)
+    assert estimator.estimate == 0.060
+    assert len(estimator.samples) == 5
 
 
 def test_jitter_does_not_reset() -> None:
@@ -63,6 +99,46 @@ def test_jitter_does_not_reset() -> None:
     for _ in range(3):
         estimator.add(0.024)
     assert estimator.estimate == 0.020
+
+
+def test_the_spread_is_that_of_the_samples_before_the_new_one() -> None:
+    # Before the last sample: 20, 20, 50, 51, of which the spread is 15: three times that is more than it exceeds.
+    # With the sample itself the spread would be 30, without any of the three it would be none.
+    estimator = Estimator()
+    for sample in (0.020, 0.020, 0.050, 0.051):
+        estimator.add(sample)
+    estimator.add(0.052)
+    assert estimator.estimate == 0.020
+    wide = Estimator()
+    for sample in (0.020, 0.020, 0.020, 0.050, 0.051):
+        wide.add(sample)
+    wide.add(0.052)
+    assert wide.estimate == 0.050
+
+
+@pytest.mark.parametrize(("estimate", "doubt_after"), [(0.020, 0.070), (0.080, 0.160)])
+def test_a_probe_in_flight_for_long_is_an_estimate_itself(estimate: float, doubt_after: float) -> None:
+    estimator = Estimator()
+    estimator.add(estimate)
+    assert estimator.doubt_after == pytest.approx(doubt_after)
+    estimator.sent(100.0)
+    assert estimator.at(100.0 + doubt_after - 0.001) == estimate
+    assert estimator.at(100.0 + doubt_after + 0.001) == pytest.approx(doubt_after + 0.001)
+    estimator.settled()
+    assert estimator.at(200.0) == estimate
+
+
+def test_a_seed_ranks_until_the_first_sample() -> None:
+    estimator = Estimator()
+    estimator.seed(0.001)
+    assert estimator.estimate == 0.001
+    assert estimator.samples == ()
+    estimator.add(0.020)
+    assert estimator.estimate == 0.020
+    estimator.seed(0.001)
+    assert estimator.estimate == 0.020
+    estimator.clear()
+    assert estimator.estimate is None
 
 
 @given(st.lists(st.floats(min_value=1e-6, max_value=10), min_size=1, max_size=50))
@@ -75,26 +151,29 @@ def test_the_estimate_is_always_one_of_the_last_samples(samples: list[float]) ->
     assert estimator.estimate <= samples[-1]
 
 
-# Health
+# Rhythm
 
 
-def test_one_failure_is_a_suspicion_the_second_an_ejection() -> None:
-    record = HealthRecord()
-    walk = [(record.state, False)]
-    for step in (record.good, record.good, *(lambda: record.bad("why"),) * 3, record.good):
-        changed = step()
-        walk.append((record.state, changed))
-    assert walk == [
-        (Health.NEW, False),
-        (Health.HEALTHY, True),
-        (Health.HEALTHY, False),
-        (Health.SUSPECT, True),
-        (Health.EJECTED, True),
-        (Health.EJECTED, False),
-        (Health.HEALTHY, True),
-    ]
-    assert record.last_error == "why"
-    assert record.failures == 0
+@pytest.mark.parametrize(("estimate", "seconds"), [(None, 1.0), (0.001, 0.25), (0.1, 0.45), (0.5, 1.0)])
+def test_a_probe_may_take_four_round_trips_within_bounds(estimate: float | None, seconds: float) -> None:
+    assert timeout(estimate, SETTINGS) == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize(
+    ("mine", "best", "is_best", "seconds"),
+    [
+        (0.100, 0.010, True, 0.5),
+        (0.025, 0.020, False, 1.0),
+        (None, 0.020, False, 1.0),
+        (0.025, 0.010, False, 1.0),
+        (0.041, 0.020, False, 5.0),
+        (0.045, 0.030, False, 1.0),
+    ],
+)
+def test_nearer_sites_are_probed_more_often(
+    mine: float | None, best: float, is_best: bool, seconds: float
+) -> None:
+    assert interval(mine, best, is_best=is_best, settings=SETTINGS) == seconds
 
 
 # Selector
@@ -108,10 +187,11 @@ def test_the_nearest_healthy_site_comes_first() -> None:
             candidate("unknown"),
             candidate("ill", 0.001, Health.SUSPECT),
             candidate("new", 0.001, Health.NEW),
+            candidate("back", 0.001, Health.PROBATION),
             candidate("dead", 0.001, Health.EJECTED),
         ]
     )
-    assert names(ranked) == ["near", "far", "unknown", "new", "ill", "dead"]
+    assert names(ranked) == ["near", "far", "unknown", "back", "new", "ill", "dead"]
 
 
 def test_equals_are_ordered_by_home_then_by_name() -> None:
@@ -152,12 +232,110 @@ def test_the_cost_can_be_replaced() -> None:
     assert network_cost(candidate("x")) == inf
 
 
+def test_a_hop_is_added_everywhere_but_at_home() -> None:
+    """The nearer site is not the nearer way: 5 ms and 80 to the exchange, or 60 ms and none."""
+    asked: list[tuple[str, str | None]] = []
+
+    def hop(site: Site, exchange_id: str | None) -> float:
+        asked.append((site.id, exchange_id))
+        return 0.080
+
+    near = Candidate(site("near"), Health.HEALTHY, 0.005, exchange_id="KRAKEN")
+    home = Candidate(site("home"), Health.HEALTHY, 0.060, at_home=True, exchange_id="KRAKEN")
+    assert names(rank([near, home])) == ["near", "home"]
+    assert names(rank([near, home], cost=hop_cost(hop))) == ["home", "near"]
+    assert asked == [("near", "KRAKEN")]
+
+
+def test_the_home_may_be_preferred_as_long_as_it_is_as_healthy() -> None:
+    near, home = candidate("near", 0.005), candidate("home", 0.060, home=True)
+    assert names(rank([near, home], prefer_home=True)) == ["home", "near"]
+    ill = candidate("home", 0.060, Health.SUSPECT, home=True)
+    assert names(rank([near, ill], prefer_home=True)) == ["near", "home"]
+
+
+def test_a_flag_ranks_last_among_peers_and_excludes_nobody() -> None:
+    flagged = Candidate(site("a"), Health.HEALTHY, 0.001, is_flagged=True)
+    both = [flagged, candidate("b", 0.040), candidate("c", 0.001, Health.PROBATION)]
+    assert names(rank(both)) == ["b", "a", "c"]
+    assert names(rank([flagged])) == ["a"]
+
+
+def test_ejected_sites_are_tried_in_the_order_of_their_last_success() -> None:
+    lost = [
+        Candidate(site(name), Health.EJECTED, None, last_success=when)
+        for name, when in (("a", 10.0), ("b", 30.0), ("c", 20.0), ("d", -inf))
+    ]
+    assert names(rank(lost)) == ["b", "c", "a", "d"]
+    assert hold(Held("https://a.example"), place(lost), 40.0) == Held("https://b.example")
+
+
+def test_the_first_pick_among_equals_is_the_home_then_the_least_busy() -> None:
+    best = Candidate(site("a"), Health.HEALTHY, 0.020, in_flight=9)
+    busy = Candidate(site("b"), Health.HEALTHY, 0.021, in_flight=3)
+    home = Candidate(site("z"), Health.HEALTHY, 0.0215, at_home=True)
+    far = Candidate(site("c"), Health.HEALTHY, 0.023)
+    assert first_pick(place([best, busy, home, far])).candidate is home
+    assert first_pick(place([best, busy, far])).candidate is busy
+    assert first_pick(place([best, far])).candidate is best
+
+
+# Rounds
+
+
+def test_a_site_in_use_is_left_after_three_rounds() -> None:
+    both = place([candidate("a", 0.030), candidate("b", 0.020)])
+    a, b = "https://a.example", "https://b.example"
+    first = hold(Held(a), both, 10.0)
+    assert first == Held(a, 1, 10.0)
+    assert first.due(SETTINGS) == 11.0
+    assert hold(first, both, 10.5) == first
+    second = hold(first, both, 11.0)
+    assert second == Held(a, 2, 11.0)
+    assert hold(second, both, 12.0) == Held(b)
+    assert Held(b).due(SETTINGS) == inf
+
+
+def test_one_look_without_a_better_site_begins_the_rounds_anew() -> None:
+    worse = place([candidate("a", 0.030), candidate("b", 0.020)])
+    equal = place([candidate("a", 0.021), candidate("b", 0.020)])
+    held = hold(hold(Held("https://a.example"), worse, 10.0), worse, 11.0)
+    assert held.rounds == 2
+    assert hold(held, equal, 11.5) == Held("https://a.example")
+
+
+@pytest.mark.parametrize("health", [Health.SUSPECT, Health.EJECTED, Health.PROBATION, Health.NEW])
+def test_health_does_not_wait_for_rounds(health: Health) -> None:
+    both = place([candidate("a", 0.001, health), candidate("b", 0.020)])
+    assert hold(Held("https://a.example"), both, 10.0) == Held("https://b.example")
+
+
+def test_a_site_that_has_returned_does_not_wait_for_rounds_if_it_is_clearly_nearer() -> None:
+    held, back = Held("https://a.example"), "https://b.example"
+    clearly = place([candidate("a", 0.030), candidate("b", 0.020)])
+    assert hold(held, clearly, 10.0, returned=back) == Held(back)
+    barely = place([candidate("a", 0.021), candidate("b", 0.020)])
+    assert hold(held, barely, 10.0, returned=back) == held
+
+
+def test_a_choice_without_estimate_does_not_hold() -> None:
+    both = place([candidate("a"), candidate("b", 0.020)])
+    assert hold(Held("https://a.example"), both, 10.0) == Held("https://b.example")
+    neither = place([candidate("a"), candidate("b")])
+    assert hold(Held("https://b.example"), neither, 10.0) == Held("https://b.example")
+    assert hold(Held("https://gone.example"), neither, 10.0) == Held("https://a.example")
+    assert hold(Held("https://gone.example"), [], 10.0) == Held()
+
+
 CANDIDATES = st.lists(
     st.builds(
-        candidate,
-        st.sampled_from("abcdefgh"),
+        Candidate,
+        st.sampled_from("abcdefgh").map(site),
+        st.sampled_from([health for health in Health if health is not Health.DRAINING]),
         st.none() | st.floats(min_value=0.0001, max_value=1),
-        st.sampled_from(Health),
+        st.booleans(),
+        is_flagged=st.booleans(),
+        in_flight=st.integers(min_value=0, max_value=9),
     ),
     unique_by=lambda one: one.site.id,
 )
@@ -172,3 +350,29 @@ def test_ranking_loses_nobody_and_never_puts_health_behind_cost(
     assert sorted(names(ranked)) == sorted(health)
     ranks = [RANK[health[one.id]] for one in ranked]
     assert ranks == sorted(ranks)
+
+
+@given(CANDIDATES.filter(bool), st.sampled_from("abcdefgh"))
+def test_after_three_rounds_the_choice_is_within_the_margin_of_the_best(
+    candidates: list[Candidate], incumbent: str
+) -> None:
+    placed, held = place(candidates), Held(f"https://{incumbent}.example")
+    for second in range(3):
+        held = hold(held, placed, 10.0 + second)
+    chosen = next(one for one in placed if one.candidate.site.url == held.url)
+    best = placed[0]
+    assert chosen.peers == best.peers
+    if chosen.cost != best.cost:
+        assert chosen.cost - best.cost <= max(0.002, 0.1 * chosen.cost)
+
+
+@given(CANDIDATES.filter(bool), st.sets(st.sampled_from("abcdefgh")), st.sampled_from("abcdefgh"))
+def test_an_ejected_site_comes_first_only_when_no_other_is_left_untried(
+    candidates: list[Candidate], tried: set[str], preferred: str
+) -> None:
+    urls = {f"https://{name}.example" for name in tried}
+    first = rank(candidates, tried=urls, preferred=f"https://{preferred}.example")[0]
+    health = {one.site.url: one.health for one in candidates}
+    if health[first.url] is Health.EJECTED:
+        left = [one for one in health if one not in urls] or list(health)
+        assert {health[url] for url in left} == {Health.EJECTED}

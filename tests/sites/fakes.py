@@ -1,0 +1,104 @@
+"""A roster on a clock of the test's own, with pools that only remember what they were told."""
+
+from collections.abc import Mapping, Sequence
+from random import Random
+from types import MappingProxyType
+
+from coinapi_ems_async import Settings
+from coinapi_ems_async.matrix import Row
+from coinapi_ems_async.sites.directory import Directory, Site
+from coinapi_ems_async.sites.roster import Roster, SiteEntry
+from coinapi_ems_async.sites.selector import CostFunction, network_cost
+from coinapi_ems_async.transport.base import Lease, Pool, TransportFailure
+
+ACCOUNT = "KRAKEN/JOHN"
+
+
+class Clock:
+    def __init__(self, now: float = 1000.0) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class FakePool(Pool):
+    """Counts how often it was cleared, and how many warm connections it was asked for."""
+
+    def __init__(self) -> None:
+        self.cleared = 0
+        self.warm = 0
+        self.in_flight = 0
+
+    async def acquire(self, *, for_order: bool, until: float, patience: float | None = None) -> Lease:
+        raise TransportFailure(Row.REFUSED)
+
+    @property
+    def connections(self) -> int:
+        return self.warm
+
+    def keep_warm(self, connections: int) -> None:
+        self.warm = connections
+
+    def clear(self) -> None:
+        self.cleared += 1
+
+    async def until_warm(self, within: float) -> None:
+        return
+
+    async def drain(self) -> None:
+        return
+
+    async def aclose(self) -> None:
+        return
+
+
+def site(name: str, exchanges: Sequence[str] = (ACCOUNT,)) -> Site:
+    return Site(id=name, url=url(name), location_id=name, exchanges=frozenset(exchanges))
+
+
+def url(name: str) -> str:
+    return f"https://{name}.example"
+
+
+def table(*sites: Site, homes: Mapping[str, str] = MappingProxyType({})) -> Directory:
+    return Directory(sites={one.url: one for one in sites}, homes=homes)
+
+
+def make_roster(
+    directory: Directory,
+    clock: Clock,
+    *,
+    settings: Settings | None = None,
+    cost: CostFunction = network_cost,
+    seed: int = 1,
+) -> Roster:
+    """A roster that has heard nothing yet."""
+    roster = Roster(
+        lambda site, for_probes: FakePool(),
+        cost=cost,
+        settings=settings or Settings(),
+        clock=clock,
+        random=Random(seed),
+    )
+    roster.apply(directory)
+    return roster
+
+
+def measured(directory: Directory, estimates: Mapping[str, float], clock: Clock, **kinds: object) -> Roster:
+    """A roster whose sites are healthy and as far as `estimates` says, by id."""
+    roster = make_roster(directory, clock, **kinds)  # type: ignore[arg-type]  # passed on as they are
+    for name, seconds in estimates.items():
+        entry = roster.entries[url(name)]
+        roster.good(entry)
+        roster.sampled(entry, seconds)
+    return roster
+
+
+def pool_of(entry: SiteEntry) -> FakePool:
+    assert isinstance(entry.pool, FakePool)
+    return entry.pool
+
+
+def names(entries: Sequence[SiteEntry]) -> list[str]:
+    return [entry.site.id for entry in entries]
