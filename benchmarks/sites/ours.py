@@ -4,15 +4,15 @@ Everything else in the rig keeps to the public names of the package.
 """
 
 from collections.abc import Mapping, Sequence
-from math import inf
 from typing import Any, Final, cast
 
 from coinapi_ems_async import EMSClient, Settings
 from coinapi_ems_async.sites.directory import Directory, Site
 from coinapi_ems_async.sites.estimator import Estimator
 from coinapi_ems_async.sites.health import Health
-from coinapi_ems_async.sites.roster import Roster
-from coinapi_ems_async.sites.selector import Candidate, rank
+from coinapi_ems_async.sites.rhythm import interval
+from coinapi_ems_async.sites.roster import Roster, SiteEntry
+from coinapi_ems_async.sites.selector import Candidate, Held, hold, place
 from coinapi_ems_async.transport.base import Pool
 
 __all__ = ["EJECTED", "HEALTHY", "SUSPECT", "Ours", "cache_settings", "first_choice", "full_roster", "take_sample"]
@@ -28,9 +28,11 @@ class Ours:
     def __init__(self, sites: int, interval: float | None = None) -> None:
         self._fixed = interval
         self._settings = Settings()
-        self._estimators = [Estimator() for _ in range(sites)]
+        self._estimators = [Estimator(self._settings) for _ in range(sites)]
         self._sites = [_site(number) for number in range(sites)]
-        self._incumbent: str | None = None
+        self._numbers = {site.url: number for number, site in enumerate(self._sites)}
+        self._held = Held()
+        self._best: tuple[int, ...] = ()
 
     @property
     def interval(self) -> float:
@@ -38,30 +40,30 @@ class Ours:
         return self._fixed or self._settings.probe_interval
 
     def probed(self, site: int, sample: float, now: float) -> None:
-        self._estimators[site].add(sample)
+        self._estimators[site].add(sample, now)
 
     def choose(self, now: float) -> int:
         pairs = zip(self._sites, self._estimators, strict=True)
-        candidates = [Candidate(site, Health.HEALTHY, one.estimate) for site, one in pairs]
-        self._incumbent = rank(candidates, incumbent=self._incumbent)[0].url
-        return next(number for number, site in enumerate(self._sites) if site.url == self._incumbent)
+        placed = place([Candidate(site, Health.HEALTHY, one.at(now)) for site, one in pairs])
+        self._held = hold(self._held, placed, now, self._settings)
+        chosen = self._numbers[self._held.url or ""]
+        others = (self._numbers[one.candidate.site.url] for one in placed)
+        self._best = (chosen, next((one for one in others if one != chosen), chosen))
+        return chosen
 
     def until_next(self, site: int) -> float:
         if self._fixed is not None:
             return self._fixed
-        mine, settings = self._estimators[site].estimate or inf, self._settings
-        best = min(one.estimate or inf for one in self._estimators)
-        if mine <= best:
-            return settings.probe_interval
-        is_slow = mine > 2 * best and mine > best + 0.020
-        return settings.probe_interval_slow if is_slow else settings.probe_interval_others
+        estimates = [one.estimate for one in self._estimators]
+        best = min((one for one in estimates if one is not None), default=None)
+        return interval(estimates[site], best, is_best=site in self._best, settings=self._settings)
 
 
 def _site(number: int, exchanges: frozenset[str] = frozenset()) -> Site:
     return Site(id=f"site-{number:02}", url=f"https://10.0.0.{number}:8443", exchanges=exchanges)
 
 
-def full_roster(sites: int, exchanges: Sequence[str]) -> tuple[Roster, list[Any]]:
+def full_roster(sites: int, exchanges: Sequence[str]) -> tuple[Roster, list[SiteEntry]]:
     """Return a roster whose sites serve every account and have estimates, and its entries; its pools are none."""
     roster = Roster(lambda _site, _for_probes: cast(Pool, None))
     table = [_site(number, frozenset(exchanges)) for number in range(sites)]
@@ -70,18 +72,21 @@ def full_roster(sites: int, exchanges: Sequence[str]) -> tuple[Roster, list[Any]
     for number, entry in enumerate(entries):
         roster.good(entry)
         for _ in range(3):
-            roster.sampled(entry, 0.010 + 0.003 * number)
+            take_sample(roster, entry, 0.010 + 0.003 * number)
     return roster, entries
 
 
-def take_sample(roster: Roster, entry: Any, seconds: float) -> None:
+def take_sample(roster: Roster, entry: SiteEntry, seconds: float) -> None:
     """Let a probe end, with all that follows for the choice."""
     roster.sampled(entry, seconds)
+    roster.evaluate()
 
 
 def first_choice(ems: EMSClient, exchange_id: str) -> str | None:
-    """Return the id of the site to which calls for this account go first."""
-    return next((view.id for view in ems.sites), None)
+    """Return the id of the site to which calls for this account go first: the nearest one until one was made."""
+    views = ems.sites
+    chosen = (view.id for view in views if exchange_id in view.chosen_by)
+    return next(chosen, views[0].id if views else None)
 
 
 def cache_settings(path: str) -> Mapping[str, Any] | None:
