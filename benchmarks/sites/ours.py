@@ -23,7 +23,12 @@ EJECTED: Final = Health.EJECTED.value
 
 
 class Ours:
-    """The client's own estimator and choice as a policy; `interval` None: probed as often as the client does."""
+    """The client's own estimator and choice as a policy; `interval` None: probed as often as the client does.
+
+    It looks when an estimate has changed, when a round is due, and every second, as the client does.
+    """
+
+    pace = 0.1
 
     def __init__(self, sites: int, interval: float | None = None) -> None:
         self._fixed = interval
@@ -32,6 +37,8 @@ class Ours:
         self._sites = [_site(number) for number in range(sites)]
         self._numbers = {site.url: number for number, site in enumerate(self._sites)}
         self._held = Held()
+        self._changed = True
+        self._looked_at = 0.0
         self._best: tuple[int, ...] = ()
 
     @property
@@ -40,16 +47,21 @@ class Ours:
         return self._fixed or self._settings.probe_interval
 
     def probed(self, site: int, sample: float, now: float) -> None:
-        self._estimators[site].add(sample, now)
+        self._changed |= self._estimators[site].add(sample, now)
 
     def choose(self, now: float) -> int:
+        if self._changed or now >= min(self._looked_at + 1.0, self._held.due(self._settings)):
+            self._changed, self._looked_at = False, now
+            self._look(now)
+        return self._best[0]
+
+    def _look(self, now: float) -> None:
         pairs = zip(self._sites, self._estimators, strict=True)
         placed = place([Candidate(site, Health.HEALTHY, one.at(now)) for site, one in pairs])
         self._held = hold(self._held, placed, now, self._settings)
         chosen = self._numbers[self._held.url or ""]
         others = (self._numbers[one.candidate.site.url] for one in placed)
         self._best = (chosen, next((one for one in others if one != chosen), chosen))
-        return chosen
 
     def until_next(self, site: int) -> float:
         if self._fixed is not None:
@@ -89,7 +101,6 @@ def first_choice(ems: EMSClient, exchange_id: str) -> str | None:
     return next(chosen, views[0].id if views else None)
 
 
-def cache_settings(path: str) -> Mapping[str, Any] | None:
-    """Return the settings that keep the site table in a file; None if this client keeps none."""
-    fields = Settings.__struct_fields__
-    return next(({str(name): path} for name in ("cache_file", "cache_path", "cache") if name in fields), None)
+def cache_settings(folder: str) -> Mapping[str, Any] | None:
+    """Return the settings that keep the site table in a folder; None if this client keeps none."""
+    return {"cache_dir": folder, "refresh_retry": 1.0} if "cache_dir" in Settings.__struct_fields__ else None
