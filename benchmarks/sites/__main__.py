@@ -16,7 +16,7 @@ from ..cores import Cores, raise_file_limit
 from ..machine import this_machine
 from ..peers import Skipped
 from .calibration import LIMIT, measured_floor
-from .findings import SHORT, Floor, Plan, Report, read_found, write_found
+from .findings import SHORT, Floor, Plan, Report, read_floor, read_found, write_floor, write_found
 from .plot import draw
 from .render import as_markdown, as_text
 from .rig import RigError
@@ -34,22 +34,25 @@ async def measure(
 ) -> Report:
     """Make a run, each scenario's findings written as soon as there are any.
 
+    The report has what an earlier run into the folder found too, if it went by the same plan; with `resume` that
+    is not measured anew.
     Raises TooNoisy: if the machine is, unless it is a short run or `anyway`. RigError: if the rig fails.
     """
     report = Report(machine=this_machine("the simulator, a process for each site"), plan=plan, found={})
+    known = {one.name: found for one in ALL if (found := read_found(folder, one.name, plan)) is not None}
+    missing = [one for one in wanted if not resume or one.name not in known]
     async with Stage(folder, plan, cpus) as stage:
-        for scenario in wanted:
-            found = read_found(folder, scenario.name, plan) if resume else None
-            if found is None:
-                if report.floor is None:
-                    report.floor = await measured_floor(stage)
-                    report.forced = _check(report.floor, plan, anyway)
-                _say(f"{scenario.name}: {scenario.what}")
-                begun = monotonic()
-                found = await scenario.run(stage)
-                found.seconds = monotonic() - begun
-                write_found(folder, found)
-            report.found[scenario.name] = found
+        report.floor = (read_floor(folder) if resume else None) or await measured_floor(stage)
+        report.forced = _check(report.floor, plan, anyway)
+        write_floor(folder, report.floor)
+        for scenario in missing:
+            _say(f"{scenario.name}: {scenario.what}")
+            begun = monotonic()
+            found = await scenario.run(stage)
+            found.seconds = monotonic() - begun
+            write_found(folder, found)
+            known[scenario.name] = found
+    report.found = {one.name: known[one.name] for one in ALL if one.name in known}
     return report
 
 

@@ -7,7 +7,7 @@ import msgspec
 from ..results import Machine
 from .watch import History
 
-__all__ = ["SHORT", "Floor", "Found", "Plan", "Report", "read_found", "write_found"]
+__all__ = ["SHORT", "Floor", "Found", "Plan", "Report", "read_floor", "read_found", "write_floor", "write_found"]
 
 
 class Plan(msgspec.Struct, kw_only=True, frozen=True):
@@ -98,6 +98,19 @@ class Found(msgspec.Struct, kw_only=True):
 def found_of(name: str, plan: Plan) -> Found:
     """Return empty findings."""
     return Found(name=name, plan=plan, values={}, counts={}, violations=[], tables={})
+
+
+def write_floor(folder: Path, floor: Floor) -> None:
+    """Write what was found of the rig itself into the folder of the run."""
+    (folder / "floor.json").write_bytes(msgspec.json.encode(floor) + b"\n")
+
+
+def read_floor(folder: Path) -> Floor | None:
+    """Return what an earlier run found of the rig; None if there was none."""
+    try:
+        return msgspec.json.decode((folder / "floor.json").read_bytes(), type=Floor)
+    except (OSError, msgspec.DecodeError):
+        return None
 
 
 class Report(msgspec.Struct, kw_only=True):

@@ -25,6 +25,8 @@ EJECTED: Final = Health.EJECTED.value
 class Ours:
     """The client's own estimator and choice as a policy; `interval` None: probed as often as the client does."""
 
+    pace = 0.1
+
     def __init__(self, sites: int, interval: float | None = None) -> None:
         self._fixed = interval
         self._settings = Settings()
@@ -84,7 +86,6 @@ def first_choice(ems: EMSClient, exchange_id: str) -> str | None:
     return next((view.id for view in ems.sites), None)
 
 
-def cache_settings(path: str) -> Mapping[str, Any] | None:
-    """Return the settings that keep the site table in a file; None if this client keeps none."""
-    fields = Settings.__struct_fields__
-    return next(({str(name): path} for name in ("cache_file", "cache_path", "cache") if name in fields), None)
+def cache_settings(folder: str) -> Mapping[str, Any] | None:
+    """Return the settings that keep the site table in a folder; None if this client keeps none."""
+    return {"cache_dir": folder, "refresh_retry": 1.0} if "cache_dir" in Settings.__struct_fields__ else None

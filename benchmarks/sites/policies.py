@@ -39,7 +39,12 @@ class Estimate(Protocol):
 
 
 class Policy(Protocol):
-    """Chooses among sites, numbered from 0, once a second."""
+    """Chooses among sites, numbered from 0, every `pace` seconds."""
+
+    @property
+    def pace(self) -> float:
+        """Seconds from one choice to the next; a second is a whole number of them."""
+        ...
 
     @property
     def interval(self) -> float:
@@ -144,6 +149,8 @@ class MedianOf:
 class Argmin:
     """Always the site with the least estimate."""
 
+    pace = 1.0
+
     def __init__(self, sites: int, make: Callable[[], Estimate], interval: float = 1.0) -> None:
         self.interval = interval
         self._estimates = [make() for _ in range(sites)]
@@ -227,6 +234,7 @@ class Oracle:
     """Knows the true floors: what nobody can beat."""
 
     interval = 1.0
+    pace = 1.0
 
     def __init__(self, floors: Callable[[float], Sequence[float]]) -> None:
         self._floors = floors

@@ -145,12 +145,12 @@ class Rig:
         self.scale = scale
         authority = Authority()
         self._tls: ssl.SSLContext = authority.client_context()
-        self._api_key = os.urandom(16).hex()
+        self.api_key = os.urandom(16).hex()
         nearest = sorted(delays, key=lambda site: self.delays[site])[:2]
         self.exchanges = {site: [ACCOUNT, *([OTHER_ACCOUNT] if site in nearest else [])] for site in delays}
         certificate, key = (pem.decode() for pem in authority.secrets)
         self._common: dict[str, Any] = {
-            "api_key": self._api_key,
+            "api_key": self.api_key,
             "authority": (certificate, key),
             "cpus": None if cpus is None else list(cpus),
         }
@@ -202,7 +202,7 @@ class Rig:
         """Return a client that finds these sites."""
         assert self.management is not None
         return EMSClient(
-            self._api_key,
+            self.api_key,
             management_url=self.management.url,
             ssl_context=self._tls,
             settings=Settings(**settings),

@@ -48,6 +48,9 @@ class Task(msgspec.Struct, kw_only=True):
     idle: float | None = None
     proxied: bool = False
 
+    def __repr__(self) -> str:
+        return f"<Task {self.site} at {self.host}:{self.port}>"
+
 
 class Command(msgspec.Struct, kw_only=True, omit_defaults=True):
     """What is to change; what is None stays as it is.

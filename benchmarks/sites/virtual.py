@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from heapq import heapify, heapreplace
-from itertools import pairwise
 from random import Random
 from typing import Final, NamedTuple
 
@@ -14,6 +13,7 @@ from .statistics import quantile
 
 __all__ = [
     "HOUR",
+    "Choices",
     "Noise",
     "Score",
     "Trace",
@@ -90,23 +90,30 @@ class Score(msgspec.Struct, frozen=True):
     regret: float
 
 
+Choices = list[tuple[float, int]]
+"""Which site was chosen from when on: the first choice, and every change."""
+
+
 def played(
     policy: Policy, trace: Trace, noise: Noise, recorded: Sequence[float], *, seed: int, seconds: float = HOUR
-) -> list[int]:
-    """Return the site chosen at each second, after the probes up to then."""
+) -> Choices:
+    """Return the choices of a policy, from the first second on."""
     random, jitter = Random(f"probes {seed}"), Jitter(recorded, seed, noise.scale)
     due = [(0.1 + random.random() * min(policy.interval, 0.5), site) for site in range(trace.sites)]
     heapify(due)
-    choices = []
-    for second in range(1, int(seconds) + 1):
-        while due[0][0] <= second:
+    choices: Choices = []
+    for turn in range(round(1 / policy.pace), int(seconds / policy.pace) + 1):
+        then = turn * policy.pace
+        while due[0][0] <= then:
             now, site = due[0]
             sample = trace(now)[site] + jitter.draw()
             if noise.spikes and random.random() < noise.spikes:
                 sample += SPIKE
             policy.probed(site, sample, now)
             heapreplace(due, (now + policy.until_next(site) * random.uniform(0.9, 1.1), site))
-        choices.append(policy.choose(float(second)))
+        chosen = policy.choose(then)
+        if not choices or choices[-1][1] != chosen:
+            choices.append((then, chosen))
     return choices
 
 
@@ -114,15 +121,21 @@ _SETTLED: Final = 15
 """Seconds at the start that do not count: estimates are being had."""
 
 
-def score(choices: Sequence[int], trace: Trace) -> Score:
-    """Return how good these choices, one a second, were."""
-    counted = choices[_SETTLED:]
-    switches = sum(before != after for before, after in pairwise(counted))
-    lost = 0.0
-    for second, site in enumerate(counted, _SETTLED + 1):
-        floors = trace(second + 0.5)  # the choice holds for the second that follows
-        lost += floors[site] - min(floors)
-    return Score(switches * HOUR / len(counted), 1e3 * lost / len(counted))
+def score(choices: Choices, trace: Trace, seconds: float) -> Score:
+    """Return how good these choices were, looked at ten times a second."""
+    switches = sum(at > _SETTLED for at, _ in choices[1:])
+    tenths = range(10 * _SETTLED, int(10 * seconds))
+    lost, place = 0.0, 0
+    for tenth in tenths:
+        now = (tenth + 0.5) / 10
+        while place + 1 < len(choices) and choices[place + 1][0] <= now:
+            place += 1
+        floors = trace(now)
+        lost += floors[choices[place][1]] - min(floors)
+    return Score(switches * HOUR / (seconds - _SETTLED), 1e3 * lost / len(tenths))
+
+
+_WATCHED: Final = 120.0
 
 
 def convergence(
@@ -136,9 +149,9 @@ def convergence(
     found: list[float | None] = []
     for seed in seeds:
         at = 30 + Random(f"step {seed}").random()
-        choices = played(make(seed), step_trace(change, at), noise, recorded, seed=seed, seconds=120)
-        last = max((second for second, site in enumerate(choices, 1) if site != 1), default=0)
-        found.append(None if last >= 119 else max(0.0, last + 1 - at))
+        choices = played(make(seed), step_trace(change, at), noise, recorded, seed=seed, seconds=_WATCHED)
+        last, site = choices[-1]
+        found.append(max(0.0, last - at) if site == 1 and last < _WATCHED - 1 else None)
     return found
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from math import inf
 from time import monotonic
 from typing import Final
 
@@ -19,12 +20,16 @@ _KEEP_EACH: Final = 0.2
 
 
 class Event(msgspec.Struct, frozen=True):
-    """A site went from one state to another, or (`site` None) the first choice from one site to another."""
+    """A site went from one state to another, or (`site` None) the first choice from one site to another.
+
+    at: when that was seen. looked: when it was not so yet, at the look before.
+    """
 
     at: float
     site: str | None
     before: str | None
     after: str
+    looked: float | None = None
 
 
 class History(msgspec.Struct):
@@ -40,6 +45,13 @@ class History(msgspec.Struct):
         if any(one.after in states for one in [one for one in of_site if one.at <= since][-1:]):
             return since
         return next((one.at for one in of_site if one.at > since and one.after in states), None)
+
+    def surely_before(self, site: str, state: str, since: float) -> float:
+        """Return until when, from `since` on, a site was surely not in this state; infinite if it never was."""
+        found = next(
+            (one for one in self.events if one.site == site and one.at > since and one.after == state), None
+        )
+        return inf if found is None else found.at if found.looked is None else found.looked
 
     def entries(self, state: str) -> list[Event]:
         """Return every entry of a site into a state."""
@@ -64,7 +76,7 @@ class Watch:
         self.history = History(events=[], times=[], estimates={})
         self._states: dict[str, str] = {}
         self._first: str | None = None
-        self._kept_at = 0.0
+        self._kept_at = self._looked = 0.0
         self._changed = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -99,12 +111,13 @@ class Watch:
             state, before = view.health.value, self._states.get(view.id)
             if state != before:
                 self._states[view.id] = state
-                history.events.append(Event(now, view.id, before, state))
+                history.events.append(Event(now, view.id, before, state, self._looked))
                 self._changed.set()
         first = first_choice(self._ems, ACCOUNT)
         if first is not None and first != self._first:
-            history.events.append(Event(now, None, self._first, first))
+            history.events.append(Event(now, None, self._first, first, self._looked))
             self._first = first
+        self._looked = now
         if now - self._kept_at >= _KEEP_EACH:
             self._kept_at = now
             history.times.append(now)

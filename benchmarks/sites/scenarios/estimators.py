@@ -78,7 +78,7 @@ def row_of(make: Callable[[int, int], Policy], plan: Plan, recorded: Sequence[fl
         for seed in seeds:
             trace = trace_of(seed)
             choices = played(make(trace.sites, seed), trace, noise, recorded, seed=seed, seconds=seconds)
-            scores.append(score(choices, trace))
+            scores.append(score(choices, trace, seconds))
         return Score(fmean(one.switches for one in scores), fmean(one.regret for one in scores))
 
     def times(change: tuple[float, float]) -> tuple[float | None, float | None]:
@@ -99,7 +99,8 @@ def oracle_row(plan: Plan) -> Row:
     scores = []
     for seed in range(1, plan.seeds + 1):
         trace = dynamic_trace(seed, seconds)
-        scores.append(score(played(Oracle(trace), trace, Noise(0.0), [0.0], seed=seed, seconds=seconds), trace))
+        choices = played(Oracle(trace), trace, Noise(0.0), [0.0], seed=seed, seconds=seconds)
+        scores.append(score(choices, trace, seconds))
     moving = Score(fmean(one.switches for one in scores), fmean(one.regret for one in scores))
     return Row(0.0, (0.0, 0.0), (0.0, 0.0), dict.fromkeys(COLUMNS, moving))
 

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Mapping
-from pathlib import Path
 from random import Random
 from time import monotonic
 from typing import Any, Final
@@ -90,6 +89,8 @@ _IDLE: Final = 0.200
 _AROUND: Final = 0.004
 _LANES: Final = 10
 _CONFIGURED: Final = 0.15
+_LESSONS: Final = 2
+"""Times that a client sees the server close a connection, before its orders count."""
 
 
 async def _idle_race(stage: Stage) -> Found:
@@ -101,27 +102,33 @@ async def _idle_race(stage: Stage) -> Found:
         calls = Calls(rig)
         each = max(1, plan.idle_orders // _LANES)
         lanes = (_lane(rig, calls.log, settings, each, lane) for lane in range(_LANES))
-        await asyncio.gather(*lanes)
-        orders = calls.log.orders
+        orders = [order for lane in await asyncio.gather(*lanes) for order in lane]
         found.count(f"orders_{kind}", len(orders))
         found.count(f"lost_{kind}", sum(one.ended != "accepted" for one in orders))
         calls.check(found)
     return found
 
 
-async def _lane(rig: Rig, log: CallLog, settings: dict[str, float], orders: int, seed: int) -> None:
-    random = Random(seed)
-    async with rig.client(log, **settings) as ems:
+async def _lane(rig: Rig, log: CallLog, settings: dict[str, float], orders: int, seed: int) -> list[Done]:
+    """Send orders one after the other; returns those that were sent once the limit could be known."""
+    random, mine = Random(seed), CallLog()
+    async with rig.client(mine, **settings) as ems:
+        for _ in range(_LESSONS):
+            await ems.orders.submit(an_order(), timeout=2.0)
+            await asyncio.sleep(3 * _IDLE)
+        lessons = len(mine.orders)
         for _ in range(orders):
             await asyncio.sleep(random.uniform(_IDLE - _AROUND, _IDLE + _AROUND))
             await ems.orders.submit(an_order(), timeout=2.0)
+    log += mine
+    return mine.orders[lessons:]
 
 
 async def _management_down(stage: Stage) -> Found:
     """The management API does not exist when the client starts, which has a site table on disk, nor afterwards."""
     found, plan = stage.found("management-down"), stage.plan
     rig = await stage.rig()
-    settings = cache_settings(str(Path(rig.folder) / "site-table.json"))
+    settings = cache_settings(str(rig.folder / "cache"))
     if settings is None:
         found.skipped = "this client keeps no site table on disk"
         return found

@@ -113,11 +113,8 @@ def _late(orders: list[Done], site: str, suspect: float | None, history: History
     """Orders sent to the site while it was known to be in doubt, though another was healthy."""
     if suspect is None:
         return 0
-    back = history.moment(site, frozenset({HEALTHY}), suspect)
-    return sum(
-        one.site == site and one.committed is not None and suspect < one.committed < (back or float("inf"))
-        for one in orders
-    )
+    back = history.surely_before(site, HEALTHY, suspect)
+    return sum(one.site == site and one.committed is not None and suspect < one.committed < back for one in orders)
 
 
 async def _run(stage: Stage, outage: Outage) -> Found:
@@ -163,11 +160,9 @@ def _take(found: Found, episode: Episode, readmits: bool) -> None:
     for name, count in counts.items():
         found.count(name, count)
     if readmits:
-        back = episode.history.moment(episode.site, frozenset({HEALTHY}), episode.ended)
+        back = episode.history.surely_before(episode.site, HEALTHY, episode.ended)
         early = sum(
-            one.site == episode.site
-            and one.committed is not None
-            and episode.ended < one.committed < (back or float("inf"))
+            one.site == episode.site and one.committed is not None and episode.ended < one.committed < back
             for one in episode.log.orders
         )
         found.count("orders_in_probation", early)

@@ -12,7 +12,7 @@ from ..jitter import made_jitter
 from ..load import Load
 from ..ours import EJECTED, Ours
 from ..rig import Rig
-from ..virtual import Noise, Trace, dynamic_trace, played, score
+from ..virtual import HOUR, Noise, Trace, dynamic_trace, played, score
 from ..watch import History, Watch
 from .base import DELAYS, Calls, Scenario, Stage
 
@@ -25,6 +25,8 @@ _MOVES: Final = (15.0, 45.0)
 """Four times as often as on the virtual clock, for there are ten minutes."""
 _FREEZE_AT, _FREEZE_FOR = 0.45, 4.0
 _KILL_AT: Final = 0.75
+_SETTLED: Final = 15.0
+"""Seconds at the start that do not count, as on the virtual clock."""
 _RECOVERY: Final = 5.0
 """Seconds after an outage that do not count for the regret: the site is kept out on purpose."""
 
@@ -43,7 +45,7 @@ def cost_of(
     """
     choices = [one for one in history.events if one.site is None]
     lost = []
-    for tenth in range(20, int(10 * seconds)):
+    for tenth in range(int(10 * min(_SETTLED, seconds / 10)), int(10 * seconds)):
         now = tenth / 10
         if any(start <= now < end for start, end in void):
             continue
@@ -129,9 +131,9 @@ def _judge(
         choices = played(
             Ours(len(_SITES)), trace, Noise(_SCALE), made_jitter(20_000), seed=_SEED, seconds=int(seconds)
         )
-        virtual = score(choices, trace)
+        virtual = score(choices, trace, seconds)
         found.count("virtual_regret", virtual.regret)
-        found.count("virtual_switches", virtual.switches * len(choices) / 3600)
+        found.count("virtual_switches", virtual.switches * seconds / HOUR)
 
 
 WALL_CLOCK: Final = (
