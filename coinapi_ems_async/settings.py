@@ -72,39 +72,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     allow_plain_http: bool = False
     """Whether http:// may go anywhere; else only to loopback and private addresses."""
 
-    # Sites
-    probe_path: str = "/"
-    """What a probe reads, without the key; any complete status below 500 means alive."""
-    probe_interval: float = 0.5
-    """Between probes of the two best sites of every account in use: the first choice, and its successor."""
-    probe_interval_others: float = 1.0
-    """Between probes of the other candidates."""
-    probe_interval_slow: float = 5.0
-    """Between probes of sites more than twice and 20 ms slower than the best."""
-    probe_timeout: float = 1.0
-    """Longest wait for a probe, and the wait before there is an estimate; else four round trips and 50 ms."""
-    probe_timeout_least: float = 0.25
-    """Shortest wait for a probe."""
-    suspect_after: float = 0.05
-    """A site whose probe is older than twice the estimate, and than the estimate and this, is suspect even before
-    the probe times out."""
-    loop_stall: float = 0.02
-    """An event loop that stood still for longer makes sites look slow: what was timed meanwhile does not count."""
-    sample_window: int = 8
-    """The estimate of a round trip is the least of so many samples,"""
-    sample_time: float = 8.0
-    """and of all within so long: with more probes a second the noise of a minimum must not grow."""
-    change_samples: int = 3
-    """So many samples in a row, all clearly above the estimate, are a new path: only they are kept,"""
-    change_time: float = 1.75
-    """if so much time lies between the first and the last: three probes a second apart, five of half a second."""
-    change_least: float = 0.005
-    """Clearly above: by this,"""
-    change_share: float = 0.25
-    """by this share of the estimate,"""
-    change_spread: float = 3.0
-    """and by so many times the spread of the samples (median less minimum)."""
-
     # The choice of a site
     switch_least: float = 0.002
     """A site in use is left for a better one only if that is nearer by this"""
@@ -157,6 +124,39 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     each further time."""
     exchange_down_most: float = 60.0
     """Longest such time."""
+
+    # Sites
+    probe_path: str = "/"
+    """What a probe reads, without the key; any complete status below 500 means alive."""
+    probe_interval: float = 0.5
+    """Between probes of the two best sites of every account in use: the first choice, and its successor."""
+    probe_interval_others: float = 1.0
+    """Between probes of the other candidates."""
+    probe_interval_slow: float = 5.0
+    """Between probes of sites more than twice and 20 ms slower than the best."""
+    probe_timeout: float = 1.0
+    """Longest wait for a probe, and the wait before there is an estimate; else four round trips and 50 ms."""
+    probe_timeout_least: float = 0.25
+    """Shortest wait for a probe."""
+    suspect_after: float = 0.05
+    """A site whose probe is older than twice the estimate, and than the estimate and this, is suspect even before
+    the probe times out."""
+    loop_stall: float = 0.02
+    """An event loop that stood still for longer makes sites look slow: what was timed meanwhile does not count."""
+    sample_window: int = 8
+    """The estimate of a round trip is the least of so many samples,"""
+    sample_time: float = 8.0
+    """and of all within so long: with more probes a second the noise of a minimum must not grow."""
+    change_samples: int = 3
+    """So many samples in a row, all clearly above the estimate, are a new path and all that is kept,"""
+    change_time: float = 1.25
+    """if so much time lies between the first and the last: three probes a second apart, four of half a second."""
+    change_least: float = 0.005
+    """Clearly above: by this,"""
+    change_share: float = 0.25
+    """by this share of the estimate,"""
+    change_spread: float = 3.0
+    """and by so many times the spread of the samples (median less minimum)."""
     drain: float = 60.0
     """How long requests under way at a site that left the table may go on."""
     open_after_first: float = 1.0

@@ -120,7 +120,7 @@ async def test_a_refused_order_is_rejected_and_goes_nowhere_else(
     sim.inject(Injection(operation="order_new", status=status, body=body))
     with pytest.raises(OrderRejected) as caught:
         await ems.orders.place(an_order())
-    assert caught.value.site == NEAR
+    assert asked(sim, "order_new")[1:] == [caught.value.site]  # some refusals make the other site the better one
     assert str(status) in str(caught.value)
 
 

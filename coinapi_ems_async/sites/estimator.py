@@ -16,8 +16,8 @@ class Estimator:
 
     A path between regions is a floor plus one-sided jitter, so the minimum follows the floor while means and
     medians follow the jitter. A plain minimum would need the whole window to see a slowdown: if the last samples,
-    3 or more over 2 s, all exceed the estimate by more than max(5 ms, 25 %, 3 * spread), only they are kept. While
-    a probe is in flight for clearly longer than the estimate, its age is the estimate: so much is known already.
+    3 or more over 1.25 s, all exceed the estimate by more than max(5 ms, 25 %, 3 * spread), only 3 are kept.
+    While a probe is in flight for clearly longer than the estimate, its age is the estimate: so much is known.
     """
 
     def __init__(self, settings: Settings = _DEFAULTS) -> None:
@@ -41,8 +41,8 @@ class Estimator:
 
     @property
     def doubt_after(self) -> float | None:
-        """The age, seconds, from which a probe in flight says more than the estimate; None without one."""
-        estimate = self._estimate
+        """The age, seconds, from which a probe in flight says more than the estimate; None before a sample."""
+        estimate = self._estimate if self._samples else None
         return None if estimate is None else max(2 * estimate, estimate + self._settings.suspect_after)
 
     def at(self, now: float) -> float | None:
@@ -56,6 +56,11 @@ class Estimator:
     def sent(self, now: float) -> None:
         """Note that a probe is in flight."""
         self._sent = now
+
+    def excused(self, now: float) -> None:
+        """Note that the age of the probe in flight says nothing so far, because nobody could have noticed."""
+        if self._sent is not None:
+            self._sent = now
 
     def settled(self) -> None:
         """Note that no probe is in flight any more, however it ended."""
@@ -86,7 +91,10 @@ class Estimator:
             self._samples.popleft()
 
     def _change(self, held: list[float], now: float) -> list[tuple[float, float]]:
-        """The newest samples if they are those of a slower path; `held` are the samples before the newest."""
+        """The last 3 samples if the path has become slower; `held` are the samples before the newest.
+
+        No more than 3: the first of the run may be noise of the path before.
+        """
         settings = self._settings
         floor = min(held)
         spread = median(held) - floor
@@ -97,7 +105,7 @@ class Estimator:
                 break
             above.append((when, seconds))
             if len(above) >= settings.change_samples and now - when >= settings.change_time:
-                return above[::-1]
+                return above[settings.change_samples - 1 :: -1]
         return []
 
     def clear(self) -> None:

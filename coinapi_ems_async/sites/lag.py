@@ -12,9 +12,18 @@ _BEAT: Final = 0.010
 
 
 class LoopLag:
-    """Beats every 10 ms while it runs, and notes beats that come more than `limit` seconds late."""
+    """Beats every 10 ms while it runs, and notes beats that come more than `limit` seconds late.
 
-    def __init__(self, limit: float, clock: Callable[[], float] = monotonic) -> None:
+    on_stall: called with the time, monotonic, after each of those.
+    """
+
+    def __init__(
+        self,
+        limit: float,
+        clock: Callable[[], float] = monotonic,
+        on_stall: Callable[[float], None] = lambda now: None,
+    ) -> None:
+        self._on_stall = on_stall
         self._limit = limit
         self._clock = clock
         self._due = inf
@@ -37,6 +46,7 @@ class LoopLag:
         now = self._clock()
         if now > self._due + self._limit:
             self._stalled_until = now
+            self._on_stall(now)
         self._due = now + _BEAT
         self._timer = asyncio.get_running_loop().call_later(_BEAT, self.beat)
 

@@ -116,7 +116,8 @@ class Monitor:
             return True
         entry.discarded = 0
         entry.probe_pool.clear()  # the second opinion is had on a new connection
-        if (failure is None or failure.row in TIMED) and answer is None and self._roster.lag.stalled(begun):
+        is_timed = not settled or (failure is not None and failure.row in TIMED)
+        if is_timed and self._roster.lag.stalled(begun):
             return None
         self._roster.bad(entry, _reason(attempt, settled), failure.row if failure else None)
         return False
@@ -162,7 +163,7 @@ class Monitor:
             return
         seconds = attempt.first_byte - attempt.committed
         if self._roster.lag.stalled(attempt.committed):
-            if not entry.estimator.samples:
+            if entry.estimator.estimate is None:
                 entry.estimator.seed(seconds)  # better than none
             entry.discarded += 1
         elif attempt.reused or entry.discarded >= _SAMPLES_TO_START - 1:
@@ -251,11 +252,11 @@ def _told_to_wait(error: EMSError) -> float:
 
 
 def _reason(attempt: Attempt, settled: bool) -> str:
+    if not settled:
+        return "the probe was not answered in time"
     if attempt.answer is not None:
         return f"the probe was answered with HTTP {attempt.answer.status}"
-    if attempt.failure is not None:
-        return attempt.failure.message
-    return "the probe was not answered in time" if not settled else "the probe failed"
+    return "the probe failed" if attempt.failure is None else attempt.failure.message
 
 
 def _probe_operation(path: str) -> Operation:

@@ -51,7 +51,7 @@ class Roster:
         self._settings = settings or Settings()
         self._clock = clock
         self._random = random or Random()  # noqa: S311  # spreads load, protects nothing
-        self.lag = LoopLag(self._settings.loop_stall, clock)
+        self.lag = LoopLag(self._settings.loop_stall, clock, self._excuse)
         self.directory: Directory = EMPTY
         self.entries: dict[str, SiteEntry] = {}
         self.leaving: list[SiteEntry] = []
@@ -261,6 +261,11 @@ class Roster:
         lost = self._choices.lost()
         if lost or all(entry.is_lost for entry in self.entries.values()):
             self.on_stale(f"every site of {lost[0] if lost else 'the table'} is ejected")
+
+    def _excuse(self, now: float) -> None:
+        """The loop stood still: no answer could have been noticed."""
+        for entry in self.entries.values():
+            entry.estimator.excused(now)
 
     # Connections
 

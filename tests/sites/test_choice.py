@@ -80,16 +80,25 @@ def test_a_path_that_became_slower_is_seen_after_three_samples() -> None:
     assert estimator.samples == (0.060, 0.061, 0.062)
 
 
-def test_three_samples_count_as_a_change_only_over_two_seconds() -> None:
+def test_three_samples_count_as_a_change_only_over_a_second_and_a_quarter() -> None:
     estimator = Estimator()
     for turn in range(16):
         estimator.add(0.020, 0.5 * turn)
-    for turn in range(16, 20):
+    for turn in range(16, 19):
         estimator.add(0.060, 0.5 * turn)
         assert estimator.estimate == 0.020
-    estimator.add(0.060, 10.0)
+    estimator.add(0.060, 9.5)
     assert estimator.estimate == 0.060
-    assert len(estimator.samples) == 5
+    assert len(estimator.samples) == 3
+
+
+def test_noise_just_before_a_change_does_not_hide_it() -> None:
+    estimator = Estimator()
+    for turn in range(16):
+        estimator.add(0.020, 0.5 * turn)
+    for turn, sample in enumerate((0.026, 0.060, 0.061, 0.062, 0.063), 16):
+        estimator.add(sample, 0.5 * turn)
+    assert estimator.samples == (0.060, 0.061, 0.062, 0.063)
 
 
 def test_jitter_does_not_reset() -> None:
@@ -124,8 +133,11 @@ def test_a_probe_in_flight_for_long_is_an_estimate_itself(estimate: float, doubt
     estimator.sent(100.0)
     assert estimator.at(100.0 + doubt_after - 0.001) == estimate
     assert estimator.at(100.0 + doubt_after + 0.001) == pytest.approx(doubt_after + 0.001)
+    estimator.excused(200.0)
+    assert estimator.at(200.0 + doubt_after - 0.001) == estimate
     estimator.settled()
-    assert estimator.at(200.0) == estimate
+    estimator.excused(300.0)
+    assert estimator.at(400.0) == estimate
 
 
 def test_a_seed_ranks_until_the_first_sample() -> None:
@@ -133,6 +145,7 @@ def test_a_seed_ranks_until_the_first_sample() -> None:
     estimator.seed(0.001)
     assert estimator.estimate == 0.001
     assert estimator.samples == ()
+    assert estimator.doubt_after is None
     estimator.add(0.020)
     assert estimator.estimate == 0.020
     estimator.seed(0.001)

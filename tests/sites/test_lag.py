@@ -10,7 +10,8 @@ from .fakes import Clock
 
 async def test_a_late_beat_is_a_stall_for_what_began_before_it_ended() -> None:
     clock = Clock(100.0)
-    lag = LoopLag(0.020, clock)
+    stalls: list[float] = []
+    lag = LoopLag(0.020, clock, stalls.append)
     assert not lag.stalled(0.0), "it does not beat yet"
     lag.start()
     lag.start()
@@ -19,6 +20,7 @@ async def test_a_late_beat_is_a_stall_for_what_began_before_it_ended() -> None:
     clock.now = 100.050
     assert lag.stalled(100.049), "the beat is due and has not come"
     lag.beat()
+    assert stalls == [100.050]
     assert lag.stalled(100.0)
     assert not lag.stalled(100.050)
     lag.stop()

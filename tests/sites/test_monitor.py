@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 
 import pytest
@@ -13,10 +14,13 @@ from coinapi_ems_async import (
     EMSClient,
     Health,
     NoSites,
+    Rejected,
     ServerFailed,
     Settings,
 )
-from coinapi_ems_async.simulator import Injection, Pace, Simulator
+from coinapi_ems_async.matrix import Row
+from coinapi_ems_async.simulator import Injection, Pace, Simulator, WireFault
+from coinapi_ems_async.sites.flags import Flag
 
 from ..conftest import EAST, OREGON, WEST, an_order
 from ..wire import Reply, ScriptedServer, Seen, answer
@@ -139,6 +143,123 @@ async def test_one_log_line_for_a_switch_and_one_for_an_ejected_site(caplog: pyt
     lines = [record.getMessage() for record in caplog.records if record.name == "coinapi_ems_async.sites"]
     assert sum("is ejected" in line for line in lines) == 1
     assert sum(line.startswith("KRAKEN/JOHN: site") for line in lines) == 2
+
+
+# Trouble
+
+
+def watched(ems: EMSClient) -> list[tuple[str, Health]]:
+    """Every site that gets into trouble from now on, with the state it gets into."""
+    seen: list[tuple[str, Health]] = []
+    ems._ready().roster.on_trouble = lambda entry: seen.append((entry.site.id, entry.health.state))
+    return seen
+
+
+def takers(sim: Simulator) -> list[str]:
+    return [one.site for one in sim.requests if one.operation == "order_new"]
+
+
+@pytest.mark.every_loop
+async def test_a_site_that_falls_silent_is_suspect_then_ejected_and_comes_back_when_it_answers() -> None:
+    settings = Settings(eject_backoff=0.1, readmit_interval=0.05)
+    async with Simulator(sites={EAST: 0.0, WEST: 0.02}, pace=INSTANT, proxied=True) as sim:
+        async with client(sim, settings) as ems:
+            await ems.orders.place(an_order())
+            seen, wire = watched(ems), sim.wire(EAST)
+            wire.inject(WireFault(action="freeze", direction="connect", times=None))
+            wire.strike(WireFault(action="freeze"))
+            await until(lambda: seen != [])
+            assert seen[0] == (EAST, Health.SUSPECT)
+            await ems.orders.place(an_order())
+            await until(lambda: (EAST, Health.EJECTED) in seen)
+            await ems.orders.place(an_order())
+            assert takers(sim) == [EAST, WEST, WEST]
+            assert [site.id for site in ems.sites] == [WEST, EAST]
+            assert ems.sites[1].latency is None
+            wire.clear()
+            wire.thaw()
+            await until(lambda: ems.sites[0].id == EAST and ems.sites[0].health is Health.HEALTHY)
+            await ems.orders.place(an_order())
+            assert takers(sim)[-1] == EAST
+            assert {name for name, _ in seen} == {EAST}
+
+
+async def test_a_throttled_site_comes_after_its_peers_for_a_while() -> None:
+    settings = Settings(throttled=0.3, switch_round=0.02)
+    async with Simulator(sites={EAST: 0.0, WEST: 0.02}, pace=INSTANT) as sim, client(sim, settings) as ems:
+        sim.inject(Injection(operation="order_new", site=EAST, status=429))
+        outcome = await ems.orders.submit(an_order())
+        assert isinstance(outcome, Rejected)
+        by_id = {site.id: site for site in ems.sites}
+        assert by_id[EAST].flags == (Flag.THROTTLED,)
+        assert by_id[EAST].health is Health.HEALTHY
+        await ems.orders.place(an_order())
+        assert takers(sim) == [EAST, WEST]
+        await until(lambda: ems.sites[0].id == EAST and "KRAKEN/JOHN" in ems.sites[0].chosen_by)
+        assert ems.sites[0].flags == ()
+
+
+async def test_an_exchange_that_a_site_cannot_reach_is_reached_through_another_one() -> None:
+    async with Simulator(sites={EAST: 0.0, WEST: 0.02}, pace=INSTANT) as sim, client(sim) as ems:
+        roster = ems._ready().roster
+        entry = roster.entries[sim.site_urls[EAST]]
+        roster.note(entry, Row.EXCHANGE_UNREACHABLE, "490", exchange_id="KRAKEN/JOHN")
+        for exchange_id, site in (("KRAKEN/JOHN", WEST), ("DERIBIT", EAST), ("KRAKEN", EAST)):
+            await ems.orders.open(exchange_id)
+            assert [one.site for one in sim.requests if one.operation == "orders_open"][-1] == site
+        assert ems.sites[0].unreachable == ("KRAKEN/JOHN",)
+
+
+def _probes(sim: Simulator) -> int:
+    return sum(one.operation == "probe" for one in sim.requests)
+
+
+async def test_a_loop_that_stands_still_puts_no_site_in_doubt() -> None:
+    async with Simulator(sites={EAST: 0.01, WEST: 0.01}, pace=INSTANT) as sim, client(sim) as ems:
+        seen = watched(ems)
+        for _ in range(5):
+            count = _probes(sim) + 1
+            async with asyncio.timeout(10):
+                while _probes(sim) < count:
+                    await asyncio.sleep(0)
+            time.sleep(0.3)  # noqa: ASYNC251  # longer than any probe may take
+            await asyncio.sleep(0.02)
+        assert seen == []
+        assert all(site.latency is not None and site.latency < 0.25 for site in ems.sites)
+
+
+async def test_what_was_timed_while_the_loop_stood_still_is_no_sample() -> None:
+    def script(seen: Seen) -> Reply:
+        time.sleep(0.04)  # longer than a loop may stand still
+        return answer(b"")
+
+    settings = Settings(probe_path="/alive", probe_interval=0.02)
+    async with ScriptedServer(script) as server:
+        async with EMSClient.self_hosted(server.url, settings=settings) as ems:
+            await until(lambda: len(server.operations("GET /alive")) > 6)
+            (site,) = ems.sites
+            assert (site.health, site.samples) == (Health.HEALTHY, ())
+            assert site.latency is not None, "better than none"
+
+
+async def test_a_server_that_closes_every_connection_is_measured_all_the_same() -> None:
+    async with ScriptedServer(lambda seen: Reply(answer(b"", 200, "Connection: close").data, "fin")) as server:
+        settings = Settings(probe_path="/alive", probe_interval=0.02)
+        async with EMSClient.self_hosted(server.url, settings=settings) as ems:
+            await until(lambda: len(ems.sites[0].samples) > 5)
+            assert ems.sites[0].health is Health.HEALTHY
+
+
+async def test_a_site_whose_certificate_is_not_valid_is_left_alone_for_a_minute() -> None:
+    async with Simulator(sites={EAST: 0.0}, tls=True, pace=INSTANT) as sim:
+        url = sim.site_urls[EAST]
+        async with EMSClient.self_hosted(url) as ems:
+            assert ems.sites[0].health is Health.EJECTED
+            assert "certificate" in (ems.sites[0].last_error or "")
+            probe_at = ems._ready().roster.entries[url].health.probe_at
+            assert probe_at is not None
+            assert 40 < probe_at - time.monotonic() < 73
+            assert ems.sites[0].connections == 0
 
 
 # Discovery
