@@ -30,8 +30,6 @@ class Ours:
 
     pace = 0.1
 
-    pace = 0.1
-
     def __init__(self, sites: int, interval: float | None = None) -> None:
         self._fixed = interval
         self._settings = Settings()
