@@ -240,8 +240,8 @@ def done(name: str | None, ended: str, **changes: Any) -> Done:
     return Done(**(fields | changes))
 
 
-def request(name: str | None, site: str = "near", operation: str = "order_new") -> Request:
-    return Request(1.0, site, operation, name, 1, "/")
+def request(name: str | None, site: str = "near", operation: str = "order_new", path: str = "/") -> Request:
+    return Request(1.0, site, operation, name, 1, path)
 
 
 def broken(requests: list[Request], *orders: Done, executed: Mapping[str, int] | None = None, **more: Any) -> str:
@@ -270,6 +270,7 @@ def test_what_went_well_breaks_nothing() -> None:
         ("I5", lambda: broken([request("a", operation="order_cancel")] * 3, cancels={"a": 1})),
         ("I5", lambda: broken([request(None, operation="order_cancel_all")], cancels_of_all=0)),
         ("I6", lambda: broken([request("a", "next")], done("a", "accepted"))),
+        ("I6", lambda: broken([request(None, "next", "positions", "/v1/positions?exchange_id=KRAKEN%2FJOHN")])),
         ("I7", lambda: broken([], leaks=["GET / was sent to a host that is not listed"])),
     ],
 )

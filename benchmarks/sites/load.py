@@ -15,6 +15,8 @@ from .rig import ACCOUNT, OTHER_ACCOUNT
 
 __all__ = ["CallLog", "Done", "Load", "an_order", "write_log"]
 
+_OTHER_EACH: Final = 20
+"""Every so many reads one is of the other account."""
 _CANCEL_EACH: Final = 10
 """Every so many orders one rests in the book, and is cancelled."""
 _CANCEL_ALL_EACH: Final = 40
@@ -119,7 +121,7 @@ class Load:
         self._timeout = order_timeout
         self._running: set[asyncio.Task[object]] = set()
         self._clocks: list[asyncio.Task[None]] = []
-        self._number = 0
+        self._number = self._reads = 0
         self.cancels: dict[str, int] = {}
         self.cancels_of_all = 0
 
@@ -147,8 +149,9 @@ class Load:
             await asyncio.sleep(max(0.0, due - monotonic()))
 
     async def _read(self) -> None:
+        self._reads += 1
         try:
-            await self._ems.positions.get(ACCOUNT)
+            await self._ems.positions.get(ACCOUNT if self._reads % _OTHER_EACH else OTHER_ACCOUNT)
         except EMSError:
             return  # the hook was told
 

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import parse_qs
 
 from .load import Done
 
@@ -109,7 +110,8 @@ def _orders(truth: Truth, orders: Sequence[Done], moved: Mapping[str, int]) -> I
 def _places(truth: Truth, orders: Sequence[Done], exchanges: Mapping[str, Sequence[str]]) -> Iterable[str]:
     account = {one.client_order_id: one.exchange_id for one in orders}
     for one in truth.requests:
-        wanted = account.get(one.client_order_id) if one.client_order_id is not None else None
+        named = parse_qs(one.path.partition("?")[2]).get("exchange_id", [None])[0]
+        wanted = named if one.client_order_id is None else account.get(one.client_order_id)
         if wanted is not None and wanted not in exchanges.get(one.site, ()):
             yield f"I6: {one.operation} of {wanted} was sent to {one.site}"
 
