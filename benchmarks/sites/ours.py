@@ -6,13 +6,14 @@ Everything else in the rig keeps to the public names of the package.
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, cast
 
-from coinapi_ems_async import EMSClient, Settings
+from coinapi_ems_async import Settings
 from coinapi_ems_async.sites.directory import Directory, Site
 from coinapi_ems_async.sites.estimator import Estimator
 from coinapi_ems_async.sites.health import Health
 from coinapi_ems_async.sites.rhythm import interval
 from coinapi_ems_async.sites.roster import Roster, SiteEntry
 from coinapi_ems_async.sites.selector import Candidate, Held, hold, place
+from coinapi_ems_async.sites.view import SiteView
 from coinapi_ems_async.transport.base import Pool
 
 __all__ = ["EJECTED", "HEALTHY", "SUSPECT", "Ours", "cache_settings", "first_choice", "full_roster", "take_sample"]
@@ -94,9 +95,8 @@ def take_sample(roster: Roster, entry: SiteEntry, seconds: float) -> None:
     roster.evaluate()
 
 
-def first_choice(ems: EMSClient, exchange_id: str) -> str | None:
+def first_choice(views: Sequence[SiteView], exchange_id: str) -> str | None:
     """Return the id of the site to which calls for this account go first: the nearest one until one was made."""
-    views = ems.sites
     chosen = (view.id for view in views if exchange_id in view.chosen_by)
     return next(chosen, views[0].id if views else None)
 
