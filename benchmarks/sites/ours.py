@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 from math import inf
 from typing import Any, Final, cast
 
-from coinapi_ems_async import EMSClient, Settings
+from coinapi_ems_async import Settings
 from coinapi_ems_async.sites.directory import Directory, Site
 from coinapi_ems_async.sites.estimator import Estimator
 from coinapi_ems_async.sites.health import Health
 from coinapi_ems_async.sites.roster import Roster
 from coinapi_ems_async.sites.selector import Candidate, rank
+from coinapi_ems_async.sites.view import SiteView
 from coinapi_ems_async.transport.base import Pool
 
 __all__ = ["EJECTED", "HEALTHY", "SUSPECT", "Ours", "cache_settings", "first_choice", "full_roster", "take_sample"]
@@ -81,9 +82,9 @@ def take_sample(roster: Roster, entry: Any, seconds: float) -> None:
     roster.sampled(entry, seconds)
 
 
-def first_choice(ems: EMSClient, exchange_id: str) -> str | None:
+def first_choice(views: Sequence[SiteView], exchange_id: str) -> str | None:
     """Return the id of the site to which calls for this account go first."""
-    return next((view.id for view in ems.sites), None)
+    return next((view.id for view in views), None)
 
 
 def cache_settings(folder: str) -> Mapping[str, Any] | None:
