@@ -26,7 +26,7 @@ _CANCEL_ALL_EACH: Final = 40
 class Done(msgspec.Struct, frozen=True, kw_only=True):
     """One call of the client's, as its hook told it: seconds on the clock that the servers' logs use too.
 
-    ended: as `CallRecord` says it. sites: those of its attempts, in order. committed: of the last attempt.
+    ended: as `CallRecord` says it. sites: of its attempts, in order. site, committed: of the one that decided.
     """
 
     operation: str
@@ -62,6 +62,7 @@ class CallLog(list[Done]):
     def __call__(self, record: CallRecord) -> None:
         """Take in a call that has ended."""
         timing, now = record.timing, monotonic()
+        last = record.attempts[-1].site if record.attempts else None
         self.append(
             Done(
                 operation=record.operation,
@@ -69,7 +70,7 @@ class CallLog(list[Done]):
                 started=now if timing is None else timing.started,
                 done=now if timing is None or timing.decoded is None else timing.decoded,
                 committed=None if timing is None else timing.committed,
-                site=record.attempts[-1].site if record.attempts else None,
+                site=last if timing is None else timing.site or last,
                 sites=tuple(one.site for one in record.attempts),
                 failures=tuple(one.failure or "" for one in record.attempts),
                 client_order_id=record.client_order_id,

@@ -113,7 +113,7 @@ class Watch:
                 self._states[view.id] = state
                 history.events.append(Event(now, view.id, before, state, self._looked))
                 self._changed.set()
-        first = first_choice(self._ems, ACCOUNT)
+        first = first_choice(views, ACCOUNT)
         if first is not None and first != self._first:
             history.events.append(Event(now, None, self._first, first, self._looked))
             self._first = first

@@ -33,7 +33,7 @@ async def _run(stage: Stage) -> Found:
         async with rig.client(calls.log, order_timeout=2.0) as ems:
             async with Load(ems, reads=plan.reads / 2, orders=plan.orders) as load:
                 await asyncio.sleep(plan.settle / 2)
-                site = first_choice(ems, ACCOUNT) or NEAR
+                site = first_choice(ems.sites, ACCOUNT) or NEAR
                 await rig.sites[site].command(spoil=_spoil(rig, status))
                 await asyncio.sleep(plan.spoil)
                 await rig.sites[site].command(spoil={})
