@@ -26,7 +26,7 @@ _CANCEL_ALL_EACH: Final = 40
 class Done(msgspec.Struct, frozen=True, kw_only=True):
     """One call of the client's, as its hook told it: seconds on the clock that the servers' logs use too.
 
-    ended: as `CallRecord` says it. sites: those of its attempts, in order. site, committed: of the one that decided.
+    ended: as `CallRecord` says it. sites: of its attempts, in order. site, committed: of the one that decided.
     """
 
     operation: str
