@@ -83,6 +83,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """How many connections are kept open to each of the two best sites of every account in use (of every account
     before the first call), so that neither the first order, nor the one after an idle hour, nor the first after a
     site is lost pays for a handshake. 0 for none."""
+    warm_at_most: int = 16
+    """How many more may be kept open to them where that many calls were under way at a time within the last minute:
+    the calls of a site that is lost find connections at the second one."""
     http2_ping: float = 15.0
     """After how much silence an HTTP/2 connection asks whether its server is still there."""
     http2_ping_timeout: float = 5.0

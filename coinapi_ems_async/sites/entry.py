@@ -21,6 +21,9 @@ __all__ = ["PoolFactory", "SiteEntry"]
 _HISTORY: Final = 60
 """Samples kept for whoever draws them."""
 
+_BUSY: Final = 60
+"""Rounds, of a second or less, for which it counts how busy a site was."""
+
 PoolFactory = Callable[[Site, bool], Pool]
 """Makes the pool of a site; True for the one of its probes."""
 
@@ -46,6 +49,8 @@ class SiteEntry:
         """Whether a probe is wanted at once."""
         self.hurried_at = -inf
         """When one was last made for that reason."""
+        self.busy: deque[int] = deque(maxlen=_BUSY)
+        """Most requests at a time in each of the last rounds, oldest first."""
         self.discarded = 0
         """Good probes in a row that gave no sample."""
 

@@ -270,10 +270,20 @@ class Roster:
     # Connections
 
     def keep_warm(self, connections: int) -> None:
-        """Keep so many connections open to the two best sites of every account in use, of all before one is."""
+        """Keep so many connections open to the two best sites of every account in use, of all before one is.
+
+        And as many as the busiest site has needed of late, so that the second can take over its calls at once.
+        """
         best = self._choices.best or self._best_of_all()
         for entry in self.entries.values():
-            entry.pool.keep_warm(connections if entry in best and not entry.is_lost else 0)
+            entry.busy.append(entry.pool.most_in_flight())
+        busiest = max((max(entry.busy) for entry in self.entries.values()), default=0)
+        exchanges = min(busiest, self._settings.warm_at_most) if connections else 0
+        for entry in self.entries.values():
+            if entry in best and not entry.is_lost:
+                entry.pool.keep_warm(connections, exchanges=exchanges)
+            else:
+                entry.pool.keep_warm(0)
 
     def _best_of_all(self) -> frozenset[SiteEntry]:
         """The two best sites of each set of sites that serves an account, and of all."""

@@ -307,7 +307,7 @@ class AiohttpPool(Pool):
         except TimeoutError:
             raise TransportFailure(Row.CUT_ANSWER, "the answer stopped arriving") from None
 
-    def keep_warm(self, connections: int) -> None:
+    def keep_warm(self, connections: int, *, exchanges: int = 0) -> None:
         """Do nothing: aiohttp has no way to open a connection without a request."""
 
     async def until_warm(self, within: float) -> None:

@@ -384,9 +384,16 @@ class Pool(ABC):
     def in_flight(self) -> int:
         """Exchanges under way."""
 
+    def most_in_flight(self) -> int:
+        """Return how many exchanges were under way at a time since this was last asked; 0 if nobody counts."""
+        return 0
+
     @abstractmethod
-    def keep_warm(self, connections: int) -> None:
-        """Keep so many connections ready from now on; a pool that cannot does nothing."""
+    def keep_warm(self, connections: int, *, exchanges: int = 0) -> None:
+        """Keep so many connections ready from now on, and as many as so many exchanges at a time take.
+
+        A pool that cannot does nothing.
+        """
 
     @abstractmethod
     def clear(self) -> None:

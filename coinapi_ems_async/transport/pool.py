@@ -62,6 +62,7 @@ class SitePool(Pool):
         self._is_serving = False
         self._taken = 0
         self._taken_by_reads = 0
+        self._most_taken = 0
         self._generation = 0
         self._warm = 0
         self._warm_after = 0.0
@@ -123,6 +124,8 @@ class SitePool(Pool):
 
     def _begin(self, connection: Connection, attempt: Attempt, for_order: bool) -> None:
         self._taken += 1
+        if self._taken > self._most_taken:
+            self._most_taken = self._taken
         if not for_order:
             self._taken_by_reads += 1
         attempt.carrier = connection
@@ -289,9 +292,14 @@ class SitePool(Pool):
 
     # Keeping
 
-    def keep_warm(self, connections: int) -> None:
-        """Keep so many connections open and fresh, so that no order pays for a handshake."""
-        connections = min(connections, self._size)
+    def most_in_flight(self) -> int:
+        """Return how many exchanges were under way at a time since this was last asked."""
+        most, self._most_taken = self._most_taken, self._taken
+        return most
+
+    def keep_warm(self, connections: int, *, exchanges: int = 0) -> None:
+        """Keep connections open and fresh, so that no order pays for a handshake; see `Pool.keep_warm`."""
+        connections = min(max(connections, -(-exchanges // self._per_connection)), self._size)
         if connections != self._warm:
             self._warm = connections
             self._warm_after = 0.0

@@ -70,8 +70,11 @@ class FakePool(Pool):
     def in_flight(self) -> int:
         return self.in_use
 
-    def keep_warm(self, connections: int) -> None:
-        self.warm = connections
+    def most_in_flight(self) -> int:
+        return self.in_use
+
+    def keep_warm(self, connections: int, *, exchanges: int = 0) -> None:
+        self.warm = max(connections, exchanges)
 
     def clear(self) -> None:
         self.cleared += 1

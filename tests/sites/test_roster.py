@@ -345,6 +345,26 @@ def test_entering_ejection_clears_the_pool_once() -> None:
     assert pool_of(a).cleared == 1
 
 
+def test_the_second_site_is_kept_as_warm_as_the_first_is_busy() -> None:
+    roster = measured(table(*(site(name) for name in "abc")), {"a": 0.010, "b": 0.020, "c": 0.030}, Clock())
+
+    def warm() -> list[int]:
+        roster.keep_warm(2)
+        return [pool_of(entry).warm for entry in roster.entries.values()]
+
+    pool_of(roster.entries[url("a")]).in_use = 7
+    assert warm() == [7, 7, 0]
+    pool_of(roster.entries[url("a")]).in_use = 1000
+    assert warm() == [16, 16, 0]
+    pool_of(roster.entries[url("a")]).in_use = 0
+    for _ in range(59):
+        assert warm() == [16, 16, 0]
+    assert warm() == [2, 2, 0]  # a minute of rest
+    pool_of(roster.entries[url("a")]).in_use = 7
+    roster.keep_warm(0)
+    assert [pool_of(entry).warm for entry in roster.entries.values()] == [0, 0, 0]
+
+
 def test_the_two_best_sites_of_the_accounts_in_use_are_kept_warm() -> None:
     estimates = {"a": 0.010, "b": 0.020, "c": 0.030, "d": 0.040, "e": 0.050}
     both, one = ("KRAKEN", "DERIBIT"), ("DERIBIT",)

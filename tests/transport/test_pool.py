@@ -333,6 +333,27 @@ async def test_a_line_idle_for_too_long_is_not_used() -> None:
     await pool.aclose()
 
 
+async def test_it_counts_how_much_was_under_way_at_a_time() -> None:
+    pool = a_pool(Site())
+    lines = [await lease(pool) for _ in range(3)]
+    for line in lines:
+        line.finish()
+    assert pool.most_in_flight() == 3
+    assert pool.most_in_flight() == 0
+    await pool.aclose()
+
+
+async def test_as_many_lines_are_kept_warm_as_exchanges_take() -> None:
+    site = Site()
+    pool = SitePool(site, Settings(), size=8, order_share=1, per_connection=2)
+    pool.keep_warm(1, exchanges=3)
+    await pool.until_warm(5)
+    assert len(site.open) == 2
+    pool.keep_warm(1)
+    assert len(site.open) == 2  # they go when they are too old
+    await pool.aclose()
+
+
 async def test_warm_lines_are_renewed_before_they_are_too_old() -> None:
     site = Site()
     pool = a_pool(site, idle_timeout=40.0)
