@@ -221,6 +221,8 @@ class Rounds:
         newest = one.newest
         is_hedge = newest.committed is not None
         is_full = not is_hedge and one.racing[newest].pool.is_full(newest.request)
+        if is_hedge:
+            one.racing[newest].hurry()  # is it slow, or gone? A probe tells before its turn would come
         entry = self._next_site(one)
         if (
             entry is None

@@ -84,8 +84,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     before the first call), so that neither the first order, nor the one after an idle hour, nor the first after a
     site is lost pays for a handshake. 0 for none."""
     warm_at_most: int = 16
-    """How many more may be kept open to them where that many calls were under way at a time within the last minute:
-    the calls of a site that is lost find connections at the second one."""
+    """How many more may be kept open to them where that many calls were under way at a time within the last
+    minute: the calls of a site that is lost find connections at the second one."""
     http2_ping: float = 15.0
     """After how much silence an HTTP/2 connection asks whether its server is still there."""
     http2_ping_timeout: float = 5.0
@@ -104,6 +104,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """in so many rounds in a row,"""
     switch_round: float = 1.0
     """which are so far apart."""
+    suspect_forgiven: float = 30.0
+    """A site that was suspected, and not before that within this time, is chosen again as soon as it is healthy:
+    one stall of a machine should not send the calls elsewhere for three rounds."""
     prefer_home_for_orders: bool = False
     """Whether new orders and cancels go to the exchange's home location while it is as healthy as any other site,
     however far it is. Reads go to the nearest site all the same."""

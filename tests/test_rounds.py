@@ -261,6 +261,8 @@ async def test_a_slow_read_is_asked_elsewhere_and_the_first_answer_counts() -> N
         value(field.pool("b").begin())
         assert await reading == []
         assert slow.settled  # it was given up
+        assert field.entry("a").hurried  # a probe is to tell whether the site is only slow
+        assert not field.entry("b").hurried
         assert not field.pool("c").queue  # one hedge is enough
 
 

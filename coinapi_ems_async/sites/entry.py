@@ -49,6 +49,8 @@ class SiteEntry:
         """Whether a probe is wanted at once."""
         self.hurried_at = -inf
         """When one was last made for that reason."""
+        self.suspected: deque[float] = deque((-inf, -inf), maxlen=2)
+        """When it was last suspected, and when before that."""
         self.busy: deque[int] = deque(maxlen=_BUSY)
         """Most requests at a time in each of the last rounds, oldest first."""
         self.discarded = 0

@@ -237,12 +237,22 @@ class Roster:
         after = entry.health.state
         if after is not before:
             self._moved(entry, before, after)
-        has_returned = after is Health.HEALTHY and before in (Health.NEW, Health.PROBATION)
-        self._choices.evaluate(self._clock(), self.entries.values(), returned=entry if has_returned else None)
+        returned = entry if self._has_returned(entry, before, after) else None
+        self._choices.evaluate(self._clock(), self.entries.values(), returned=returned)
         if after is not before and after in (Health.SUSPECT, Health.EJECTED):
             self.on_trouble(entry)
         if after is not before and after is Health.EJECTED:
             self._ask_for_table()
+
+    def _has_returned(self, entry: SiteEntry, before: Health, after: Health) -> bool:
+        """Whether the site may be chosen again without waiting for rounds.
+
+        Not if it has been suspected before of late: a site that is so every other second is better left alone.
+        """
+        if after is not Health.HEALTHY:
+            return False
+        is_rare = self._clock() - entry.suspected[0] > self._settings.suspect_forgiven
+        return before in (Health.NEW, Health.PROBATION) or (before is Health.SUSPECT and is_rare)
 
     def _moved(self, entry: SiteEntry, before: Health, after: Health) -> None:
         site, error = entry.site, entry.health.last_error
@@ -253,6 +263,7 @@ class Roster:
             level = logging.INFO if before is Health.PROBATION else logging.WARNING
             log.log(level, "site %s (%s) is ejected: %s", site.id, site.url, error)
         elif after is Health.SUSPECT:
+            entry.suspected.append(self._clock())
             log.info("site %s (%s) is suspect: %s", site.id, site.url, error)
         else:
             log.info("site %s (%s) is %s", site.id, site.url, "healthy" if after is Health.HEALTHY else after)

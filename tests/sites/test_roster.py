@@ -72,6 +72,9 @@ def test_health_changes_the_choice_at_once() -> None:
     roster.overdue(a, "late")
     assert names(roster.ranked(ACCOUNT)) == ["b", "a"]
     roster.good(a)
+    assert names(roster.ranked(ACCOUNT)) == ["a", "b"]
+    roster.overdue(a, "late")
+    roster.good(a)
     assert names(roster.ranked(ACCOUNT)) == ["b", "a"], "it comes back after three rounds"
     eject(roster, b)
     assert names(roster.ranked(ACCOUNT)) == ["a", "b"]
@@ -363,6 +366,30 @@ def test_the_second_site_is_kept_as_warm_as_the_first_is_busy() -> None:
     pool_of(roster.entries[url("a")]).in_use = 7
     roster.keep_warm(0)
     assert [pool_of(entry).warm for entry in roster.entries.values()] == [0, 0, 0]
+
+
+def test_a_site_suspected_once_is_chosen_again_at_once_and_one_that_is_so_again_is_not() -> None:
+    clock = Clock()
+    roster, a, b = pair(clock)
+
+    def first() -> SiteEntry:
+        return roster.ranked(ACCOUNT)[0]
+
+    nearest, other = (a, b) if first() is a else (b, a)
+    for again in (False, True):
+        roster.overdue(nearest, "silent")
+        assert first() is other
+        clock.now += 0.3
+        roster.good(nearest)
+        assert (first() is nearest) is not again
+    for _ in range(4):  # three rounds
+        clock.now += 1.0
+        roster.evaluate()
+    assert first() is nearest
+    clock.now += 31.0
+    roster.overdue(nearest, "silent")
+    roster.good(nearest)
+    assert first() is nearest
 
 
 def test_the_two_best_sites_of_the_accounts_in_use_are_kept_warm() -> None:
