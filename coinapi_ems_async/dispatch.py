@@ -324,15 +324,18 @@ class Dispatcher:
     # One attempt
 
     def _attempt(self, call: Call, entry: SiteEntry, token: str | None) -> Attempt:
-        started, until = monotonic(), call.until
-        if call.kind is Kind.READ:
-            until = min(until, started + self._settings.read_try_timeout)
-        attempt = Attempt(
-            call.request, entry.site.id, started=started, until=until, not_after=call.not_after, bearer=token
-        )
+        attempt = self._any_attempt(call, entry, token)
         if self._closing:
             attempt.withdraw()
         return attempt
+
+    def _any_attempt(self, call: Call, entry: SiteEntry, token: str | None) -> Attempt:
+        started, until = monotonic(), call.until
+        if call.kind is Kind.READ:
+            until = min(until, started + self._settings.read_try_timeout)
+        return Attempt(
+            call.request, entry.site.id, started=started, until=until, not_after=call.not_after, bearer=token
+        )
 
     def _may_race(self, call: Call, attempt: Attempt) -> bool:
         """Whether other sites may yet take part."""
@@ -348,10 +351,10 @@ class Dispatcher:
                 call.report = None if report.status is OrderStatus.REJECTED else report
 
     async def _look_at(self, entry: SiteEntry, request: Request, until: float) -> Try:
-        """Make one attempt of a read at one site, whatever comes of it."""
+        """Make one attempt of a read at one site, whatever comes of it; closing waits for such reads."""
         call = Call(request, started=monotonic(), timeout=until - monotonic())
         token = None if self._auth.bearer is None else await self._auth.token(until - monotonic())
-        attempt = self._attempt(call, entry, token)
+        attempt = self._any_attempt(call, entry, token)
         entry.pool.carry(attempt)
         try:
             if attempt.done is None:

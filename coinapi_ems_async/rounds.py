@@ -206,22 +206,23 @@ class Rounds:
         newest = one.newest
         entry = one.racing[newest]
         estimate = entry.estimator.estimate
+        may_hedge = one.call.kind is Kind.READ and self._settings.hedge_reads
+        patience = inf
+        if may_hedge:
+            patience = self._times.hedge_after(entry.site.url, newest.request.operation.name, estimate)
         if newest.committed is not None:
-            if one.call.kind is not Kind.READ or not self._settings.hedge_reads:
-                return inf
-            name = newest.request.operation.name
-            return newest.committed + self._times.hedge_after(entry.site.url, name, estimate)
+            return newest.committed + patience
         if entry.pool.is_full(newest.request):
             return newest.started + self._settings.pool_timeout
         pause = _LONGEST_RACE if estimate is None else min(max(2 * estimate, _SHORTEST_RACE), _LONGEST_RACE)
-        return newest.started + pause
+        return newest.started + min(pause, patience)
 
     def _join(self, one: Round) -> None:
         """Let one more site take part, if there is one that is worth it."""
         newest = one.newest
         is_hedge = newest.committed is not None
         is_full = not is_hedge and one.racing[newest].pool.is_full(newest.request)
-        if is_hedge:
+        if not is_full:
             one.racing[newest].hurry()  # is it slow, or gone? A probe tells before its turn would come
         entry = self._next_site(one)
         if (
@@ -289,8 +290,9 @@ def conclude(call: Call, entry: SiteEntry, attempt: Attempt) -> Try:
     failure = attempt.failure
     if failure is None:
         failure = TransportFailure(Row.ABANDONED if attempt.committed is None else Row.NO_ANSWER)
-    row, is_over = failure.row, monotonic() >= call.until
-    if row is Row.ABANDONED and call.kind is Kind.READ and not is_over:
+    row, now = failure.row, monotonic()
+    is_over = now >= call.until
+    if row is Row.ABANDONED and call.kind is Kind.READ and attempt.until <= now < call.until:
         row = Row.CONNECT_TIMEOUT  # only this try's time is over
     elif row is Row.CONNECT_TIMEOUT and is_over:
         row = Row.ABANDONED  # the caller's patience says nothing about the site

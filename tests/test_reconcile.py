@@ -178,6 +178,17 @@ async def test_closing_waits_a_bounded_time_and_says_what_is_left(
     assert f"closing with orders unresolved: {order.client_order_id}" in caplog.text
 
 
+async def test_closing_lets_the_looking_go_on(sim: Simulator, caplog: pytest.LogCaptureFixture) -> None:
+    order = an_order()
+    caplog.set_level("INFO")
+    async with a_client(sim, Settings(close_wait=5.0)) as ems:
+        sim.inject(Injection(operation="order_new", status=502, execute="before", hide=0.3))
+        await ems.orders.submit(order)
+    assert not ems.orders.unresolved
+    assert isinstance(ems.orders.settled[order.client_order_id], Accepted)
+    assert "suspect" not in caplog.text  # what is given up for closing says nothing of the sites
+
+
 # What is told with a cancel-all of unknown outcome
 
 
