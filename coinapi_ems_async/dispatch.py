@@ -70,6 +70,8 @@ class Dispatcher:
         self._random = random.Random()  # noqa: S311  # spreads load, protects nothing
         self._watch: Watch[Attempt | Round] = Watch()
         self._closing = False
+        self._looks: set[Attempt] = set()
+        """Those that look for orders: closing waits for what they find."""
         self._reconciler = Reconciler(roster, ledger, settings, self._look_at, ended=self._watch.nudge)
         self._orphans = Orphans(
             ledger, settings.late_answer, doubtful=self._reconciler.start, ended=self._watch.nudge
@@ -324,15 +326,18 @@ class Dispatcher:
     # One attempt
 
     def _attempt(self, call: Call, entry: SiteEntry, token: str | None) -> Attempt:
-        started, until = monotonic(), call.until
-        if call.kind is Kind.READ:
-            until = min(until, started + self._settings.read_try_timeout)
-        attempt = Attempt(
-            call.request, entry.site.id, started=started, until=until, not_after=call.not_after, bearer=token
-        )
+        attempt = self._new_attempt(call, entry, token)
         if self._closing:
             attempt.withdraw()
         return attempt
+
+    def _new_attempt(self, call: Call, entry: SiteEntry, token: str | None) -> Attempt:
+        started, until = monotonic(), call.until
+        if call.kind is Kind.READ:
+            until = min(until, started + self._settings.read_try_timeout)
+        return Attempt(
+            call.request, entry.site.id, started=started, until=until, not_after=call.not_after, bearer=token
+        )
 
     def _may_race(self, call: Call, attempt: Attempt) -> bool:
         """Whether other sites may yet take part."""
@@ -351,7 +356,8 @@ class Dispatcher:
         """Make one attempt of a read at one site, whatever comes of it."""
         call = Call(request, started=monotonic(), timeout=until - monotonic())
         token = None if self._auth.bearer is None else await self._auth.token(until - monotonic())
-        attempt = self._attempt(call, entry, token)
+        attempt = self._new_attempt(call, entry, token)
+        self._looks.add(attempt)
         entry.pool.carry(attempt)
         try:
             if attempt.done is None:
@@ -360,6 +366,7 @@ class Dispatcher:
             attempt.abort()
             raise
         finally:
+            self._looks.discard(attempt)
             self._watch.leave(attempt)
         one = self._rounds.over(call, entry, attempt)
         if one.row is not Row.SUCCESS:
@@ -385,7 +392,8 @@ class Dispatcher:
         """Refuse what is not committed yet, and wait a bounded time for what became of what is."""
         self._closing = True
         for attempt in self._attempts():
-            attempt.withdraw()
+            if attempt not in self._looks:
+                attempt.withdraw()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._settings.close_wait):
                 while self._unanswered or len(self._reconciler):
