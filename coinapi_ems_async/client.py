@@ -366,6 +366,18 @@ class EMSClient:
         """Every known site as ranked now, best first; empty before opening and after closing."""
         return self._session.roster.views() if self._session is not None else []
 
+    def choices(self, *exchange_ids: str, keep: bool = False) -> dict[str, str]:
+        """Return where an order would go now: the site's id for each account, of all in the site table by default.
+
+        An account that no site serves is left out. keep: these accounts count as in use from now on, as if orders
+        went there: their sites are probed as often and kept as warm, and `ems.sites` shows their choice. Empty
+        before opening and after closing.
+        """
+        if self._session is None:
+            return {}
+        found = self._session.roster.choices(exchange_ids, keep=keep)
+        return {name: entry.site.id for name, entry in found.items()}
+
     def health(self) -> ClientHealth:
         """Return the client's state."""
         session = self._session

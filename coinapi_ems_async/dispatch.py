@@ -70,6 +70,8 @@ class Dispatcher:
         self._random = random.Random()  # noqa: S311  # spreads load, protects nothing
         self._watch: Watch[Attempt | Round] = Watch()
         self._closing = False
+        self._looks: set[Attempt] = set()
+        """Those that look for orders: closing waits for what they find."""
         self._reconciler = Reconciler(roster, ledger, settings, self._look_at, ended=self._watch.nudge)
         self._orphans = Orphans(
             ledger, settings.late_answer, doubtful=self._reconciler.start, ended=self._watch.nudge
@@ -324,12 +326,12 @@ class Dispatcher:
     # One attempt
 
     def _attempt(self, call: Call, entry: SiteEntry, token: str | None) -> Attempt:
-        attempt = self._any_attempt(call, entry, token)
+        attempt = self._new_attempt(call, entry, token)
         if self._closing:
             attempt.withdraw()
         return attempt
 
-    def _any_attempt(self, call: Call, entry: SiteEntry, token: str | None) -> Attempt:
+    def _new_attempt(self, call: Call, entry: SiteEntry, token: str | None) -> Attempt:
         started, until = monotonic(), call.until
         if call.kind is Kind.READ:
             until = min(until, started + self._settings.read_try_timeout)
@@ -354,7 +356,8 @@ class Dispatcher:
         """Make one attempt of a read at one site, whatever comes of it; closing waits for such reads."""
         call = Call(request, started=monotonic(), timeout=until - monotonic())
         token = None if self._auth.bearer is None else await self._auth.token(until - monotonic())
-        attempt = self._any_attempt(call, entry, token)
+        attempt = self._new_attempt(call, entry, token)
+        self._looks.add(attempt)
         entry.pool.carry(attempt)
         try:
             if attempt.done is None:
@@ -363,6 +366,7 @@ class Dispatcher:
             attempt.abort()
             raise
         finally:
+            self._looks.discard(attempt)
             self._watch.leave(attempt)
         one = self._rounds.over(call, entry, attempt)
         if one.row is not Row.SUCCESS:
@@ -388,7 +392,8 @@ class Dispatcher:
         """Refuse what is not committed yet, and wait a bounded time for what became of what is."""
         self._closing = True
         for attempt in self._attempts():
-            attempt.withdraw()
+            if attempt not in self._looks:
+                attempt.withdraw()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._settings.close_wait):
                 while self._unanswered or len(self._reconciler):

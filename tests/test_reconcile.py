@@ -192,6 +192,18 @@ async def test_closing_lets_the_looking_go_on(sim: Simulator, caplog: pytest.Log
 # What is told with a cancel-all of unknown outcome
 
 
+async def test_closing_finds_what_was_lost_just_before(sim: Simulator) -> None:
+    ems = a_client(sim, Settings(late_answer=0.2, close_wait=10))
+    await ems.open()
+    order = an_order()
+    sim.inject(Injection(operation="order_new", reset=True, execute="before"))
+    assert isinstance(await ems.orders.submit(order), Unknown)
+    await ems.aclose()
+    assert isinstance(ems.orders.settled[order.client_order_id], Accepted)
+    assert not ems.orders.unresolved
+    assert sim.executions(order.client_order_id) == 1
+
+
 async def test_a_cancel_all_of_unknown_outcome_tells_what_is_open(sim: Simulator, ems: EMSClient) -> None:
     order = an_order()
     await ems.orders.place(order)

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from .._version import __version__
-from . import accounts, batch, bench, demo, orders, reads, simulate
+from . import accounts, batch, bench, demo, orders, reads, recover, simulate, sites
 from .commands import COMMON, with_options
 from .context import Options
 from .exits import HELP, Exit
@@ -61,9 +61,10 @@ def _build() -> None:
     _root.__signature__ = signature  # type: ignore[attr-defined]  # inspect reads it, typeshed has it not
     _root.__annotations__ = {}
     app.callback(help=_HELP)(_root)
-    for module in (demo, simulate, reads, bench):
+    for module in (demo, simulate, sites, reads, bench):
         module.register(app)
-    batch.register(orders.group)
+    for module in (batch, recover):
+        module.register(orders.group)
     app.add_typer(orders.group, name="orders", help="Place, cancel and look at orders.")
     app.add_typer(accounts.group, name="accounts", help="Exchange accounts and their login parameters.")
 

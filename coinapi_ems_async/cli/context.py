@@ -140,15 +140,15 @@ class Invocation:
         return self.options.management_url or os.environ.get(MANAGEMENT_VARIABLE) or MANAGEMENT_URL
 
     @asynccontextmanager
-    async def client(self) -> AsyncIterator[EMSClient]:
-        """Open a client of the sites."""
+    async def client(self, *, journal: Path | None = None) -> AsyncIterator[EMSClient]:
+        """Open a client of the sites; journal: the file in which it records orders."""
         self._checked()
         auth, url = self.auth, self.options.self_hosted
         key = None if isinstance(auth, NoAuth) else self.api_key()
         transport: TransportName = (self.options.transport or TransportChoice.HTTP1).value
         if url:
             client = EMSClient.self_hosted(
-                url, auth=auth, api_key=key, settings=self.settings, transport=transport
+                url, auth=auth, api_key=key, settings=self.settings, transport=transport, journal=journal
             )
         else:
             client = EMSClient(
@@ -157,6 +157,7 @@ class Invocation:
                 auth=auth,
                 settings=self.settings,
                 transport=transport,
+                journal=journal,
             )
         async with client as ems:
             yield ems

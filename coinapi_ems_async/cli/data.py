@@ -14,7 +14,7 @@ from ..outcomes import Accepted, AttemptRecord, NotSent, Outcome, Rejected, Timi
 from ..sites.view import SiteView
 from .exits import exit_of_error, sentence
 
-__all__ = ["as_data", "as_json", "error_data", "outcome_data", "request_data"]
+__all__ = ["as_data", "as_json", "error_data", "names", "outcome_data", "request_data", "with_settled"]
 
 
 def as_json(value: object) -> str:
@@ -73,7 +73,7 @@ def _timing(timing: Timing) -> dict[str, Any]:
 def outcome_data(outcome: Outcome) -> dict[str, Any]:
     """Return an outcome; anything but accepted also carries `error`."""
     data: dict[str, Any] = {
-        "outcome": _names(outcome),
+        "outcome": names(outcome),
         "client_order_id": outcome.client_order_id,
         "site": outcome.site,
         "attempts": outcome.attempts,
@@ -100,7 +100,13 @@ def outcome_data(outcome: Outcome) -> dict[str, Any]:
     return data
 
 
-def _names(outcome: Outcome) -> str:
+def with_settled(data: dict[str, Any], settled: Outcome) -> dict[str, Any]:
+    """Return an unknown outcome with what was found out since, which is no error of its own any more."""
+    return {name: value for name, value in data.items() if name != "error"} | {"settled": outcome_data(settled)}
+
+
+def names(outcome: Outcome) -> str:
+    """Return the word for how it ended."""
     match outcome:
         case Accepted():
             return "accepted"

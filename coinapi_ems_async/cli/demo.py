@@ -35,8 +35,9 @@ async def demo(
 ) -> None:
     """Show what this client does, on an embedded simulator: no account, no key, no network.
 
-    Sites are found and ranked; an order is followed to its fill, one is refused, one is canceled; the best
-    site is killed and the next order takes the second; everything open is canceled; round trips are measured.
+    Sites are found and ranked; an order is followed to its fill, one is refused, one is canceled; an
+    answer is lost and the order found; the best site is killed and the next order takes the second; everything
+    open is canceled; round trips are measured.
     Every claim is checked against what the simulated servers read and did: the exit status is 0 only if all
     of it is true.
     """
@@ -58,6 +59,7 @@ async def demo(
             await steps.be_refused(stage)
             await steps.cancel_an_order(stage)
             await steps.compare_balances(stage, before, fills)
+            await steps.lose_an_answer(stage)
             await steps.lose_the_best_site(stage)
             await steps.cancel_everything(stage)
             await steps.measure(stage)

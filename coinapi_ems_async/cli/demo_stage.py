@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from rich.console import RenderableType
-from rich.live import Live
 from rich.padding import Padding
 from rich.text import Text
 
@@ -14,6 +13,7 @@ from ..client import EMSClient
 from ..models.enums import Side, TimeInForce
 from ..models.orders import ExecutionReport, NewOrder
 from ..outcomes import Accepted, Outcome
+from ..sites.health import Health
 from .demo_views import walk_table
 from .exits import Exit, Failure
 from .output import Output
@@ -85,8 +85,8 @@ class Stage:
             yield lambda view: last.__setitem__(slice(None), [view])
             self.show(*last)
             return
-        with Live(console=self.out.console, auto_refresh=False) as live:
-            yield lambda view: live.update(_indented(view), refresh=True)
+        with self.out.live() as draw:
+            yield lambda view: draw(_indented(view))
 
     # Checking
 
@@ -118,7 +118,20 @@ class Stage:
         self.expect(self.reads(client_order_id) == [site], f"only {site} read the order, and once")
         self.expect(self.sim.executions(client_order_id) == 1, "the order was executed exactly once")
 
+    async def recovered(self, site: str) -> None:
+        """Wait until orders go to a site again. Raises Failure: if they do not in time."""
+        await self.eventually(
+            lambda: set(self.ems.choices().values()) == {site} and self.ems.sites[0].health is Health.HEALTHY,
+            f"orders go to {site} again",
+        )
+
     # Trading
+
+    def lose_an_answer(self) -> None:
+        """Let the next order reach its exchange, and its connection end before the answer."""
+        from ..simulator import Injection
+
+        self.sim.inject(Injection(operation="order_new", reset=True, execute="before"))
 
     def order(self, side: Side, amount: str, price: str, *, tif: str = TimeInForce.GOOD_TILL_CANCEL) -> NewOrder:
         """Return a new order, and note its id for the final count."""

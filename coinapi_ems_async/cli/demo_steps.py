@@ -14,7 +14,7 @@ from ..models.balances import BalanceData
 from ..models.enums import Side, TimeInForce
 from ..models.lifecycle import OrderStatus
 from ..models.orders import Fill
-from ..outcomes import Accepted, Outcome, Phase, Rejected
+from ..outcomes import Accepted, NotSent, Outcome, Phase, Rejected, Unknown
 from ..sites.health import Health
 from .demo_stage import ACCOUNT, Stage, statuses
 from .demo_views import balance_changes, latency_table, proof_table, ranking_table, tick
@@ -27,6 +27,7 @@ __all__ = [
     "cancel_everything",
     "compare_balances",
     "fill_an_order",
+    "lose_an_answer",
     "lose_the_best_site",
     "measure",
     "prove",
@@ -166,6 +167,34 @@ async def compare_balances(stage: Stage, before: Balances, fills: list[Fill]) ->
     await stage.pause()
 
 
+async def lose_an_answer(stage: Stage) -> None:
+    """Let the connection die between an order and its answer: it is looked for, found, and never sent again."""
+    best = stage.nearest_first[0]
+    stage.begin(
+        "lost_answer", "An answer is lost", "The order arrives, and its connection ends before the answer."
+    )
+    stage.lose_an_answer()
+    order = stage.order(Side.BUY, "0.5", "10801", tif=TimeInForce.IMMEDIATE_OR_CANCEL)
+    client_order_id = order.client_order_id
+    outcome = await stage.ems.orders.submit(order)
+    stage.expect(isinstance(outcome, Unknown), f"the outcome is unknown ({outcome!r})")
+    assert isinstance(outcome, Unknown)  # noqa: S101  # for the type checker
+    stage.show(attempts_table(outcome.attempts))
+    again = await stage.ems.orders.submit(order)
+    stage.expect(isinstance(again, NotSent), f"it is not sent under its id a second time ({again!r})")
+    found = stage.accept(await stage.ems.orders.resolve(client_order_id))
+    stage.expect(client_order_id not in stage.ems.orders.unresolved, "it is unknown no more")
+    stage.expect_once(client_order_id, best)
+    report = await stage.follow(client_order_id, OrderStatus.FILLED)
+    stage.expect(report.amount_filled == report.amount_order, "all of it was filled")
+    data: dict[str, Any] = {"client_order_id": client_order_id, "site": best, "attempts": outcome.attempts}
+    data |= {"outcome": "unknown", "evidence": [str(one) for one in outcome.evidence], "resolved": "accepted"}
+    said = "unknown, then found by reading its status; never sent again; executed exactly once"
+    stage.tell(data | {"resolved_by": found.site, "executions": stage.sim.executions(client_order_id)}, tick(said))
+    await stage.recovered(best)
+    await stage.pause()
+
+
 async def lose_the_best_site(stage: Stage) -> None:
     """Kill the best site and place the next order at once: it goes to the second, and is executed once."""
     best, second = stage.nearest_first[:2]
@@ -209,10 +238,7 @@ async def _order_on_a_dead_site(stage: Stage, best: str) -> Accepted:
 
 async def _bring_back(stage: Stage, site: str) -> None:
     await stage.sim.start_site(site)
-    await stage.eventually(
-        lambda: stage.ems.sites[0].id == site and stage.ems.sites[0].health is Health.HEALTHY,
-        f"{site} is the best again",
-    )
+    await stage.recovered(site)
 
 
 async def cancel_everything(stage: Stage) -> None:

@@ -46,7 +46,7 @@ HELP: Final = (
     (Exit.USAGE, "wrong usage, invalid input or configuration; nothing was sent"),
     (Exit.REJECTED, "the service or the exchange refused the order or cancel"),
     (Exit.NOT_SENT, "proved: no byte of the order or cancel left this machine"),
-    (Exit.UNKNOWN, "it may have been executed: do NOT send it again, read its status"),
+    (Exit.UNKNOWN, "it may have been executed: do NOT send it again; orders status, wait or recover tells"),
     (Exit.FAILED, "a read or an account call failed: refused, unreachable, out of time, no sites"),
     (Exit.INTERRUPTED, "interrupted"),
 )
@@ -101,6 +101,7 @@ _WORDS: Final = (
     ("transport='http2'", "--transport http2"),
     ("leave out fill_or_kill", "write --marketable alone"),
     ("with force=True", "with --force"),
+    ("in use by another client", "in use by another process; wait until it has ended"),
 )
 
 _TWICE: Final = re.compile(r"\b(the [^:()]+): \1")

@@ -1,10 +1,11 @@
 """The options that describe an order, shared by the commands that send one."""
 
+from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 
-__all__ = ["ClientOrderId", "Exchange", "ExchangeHint", "OrderOptions"]
+__all__ = ["ClientOrderId", "Exchange", "ExchangeHint", "Journal", "OrderOptions"]
 
 _ORDER: Final = "Order"
 Exchange = Annotated[
@@ -18,6 +19,15 @@ ExchangeHint = Annotated[
 ClientOrderId = Annotated[
     str | None,
     typer.Option("--client-order-id", metavar="ID", help="The order's own id; a UUID by default."),
+]
+
+Journal = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Record every order there before it can leave, and its outcome after: if this is killed, "
+        "`coinapi-ems orders recover` finds out what became of it.",
+    ),
 ]
 
 

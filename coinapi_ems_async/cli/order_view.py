@@ -1,6 +1,8 @@
 """One order, and how a call about it ended, for people."""
 
 from collections.abc import Iterable
+from pathlib import Path
+from shlex import quote
 from typing import Final
 
 from rich.console import Group, RenderableType
@@ -12,7 +14,16 @@ from ..outcomes import Accepted, AttemptRecord, NotSent, Outcome, Rejected, Unkn
 from .sheet import Sheet
 from .tables import amount, clock, plain, status_text, table
 
-__all__ = ["attempts_table", "order_words", "outcome_view", "pairs", "report_view", "unknown_advice"]
+__all__ = [
+    "attempts_table",
+    "order_words",
+    "outcome_view",
+    "pairs",
+    "recover_advice",
+    "report_view",
+    "settled_view",
+    "unknown_advice",
+]
 
 _FACTS: Final = ("exchange_id", "client_order_id", "exchange_order_id", "symbol_id_coinapi", "symbol_id_exchange")
 
@@ -125,10 +136,26 @@ def _timing(outcome: Outcome) -> Text:
     )
 
 
-def unknown_advice(client_order_id: str | None, exchange_id: str) -> str:
-    """Return what to do, and not to do, about an unknown outcome."""
+def unknown_advice(client_order_id: str | None, exchange_id: str, journal: Path | None = None) -> str:
+    """Return what to do, and not to do, about an unknown outcome; journal: the file that records the order."""
     if client_order_id:
-        read = f"coinapi-ems orders status {client_order_id} --exchange {exchange_id}"
+        named = f"{quote(client_order_id)} --exchange {quote(exchange_id)}"
+        ways = (
+            f"with `coinapi-ems orders status {named}`, or wait for its end with `coinapi-ems orders wait {named}`"
+        )
     else:
-        read = f"coinapi-ems orders list {exchange_id}"
-    return f"it may have been executed: do NOT send it again; read what became of it with `{read}`."
+        ways = f"with `coinapi-ems orders list {quote(exchange_id)}`"
+    if journal is not None:
+        ways += f"; {recover_advice(journal)}"
+    return f"it may have been executed: do NOT send it again; read what became of it {ways}."
+
+
+def recover_advice(journal: Path) -> str:
+    """Return which command looks up all that a journal holds unresolved."""
+    command = f"coinapi-ems orders recover --journal {quote(str(journal))}"
+    return f"`{command}` looks up all that the journal holds unresolved"
+
+
+def settled_view(outcome: Outcome) -> RenderableType:
+    """Return what was found out later about an order whose outcome was unknown."""
+    return Group(Text("found out since:", style="bold"), outcome_view(outcome))

@@ -4,7 +4,6 @@ import warnings
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Final
 
-import msgspec
 import typer
 from rich.text import Text
 
@@ -14,19 +13,20 @@ from ..models.ids import base_exchange, new_client_order_id
 from ..models.orders import CancelAll, CancelOrder, ExecutionReport, NewOrder
 from ..models.support import lacking
 from ..operations import Request
-from ..outcomes import Accepted, Outcome, Unknown
+from ..outcomes import Unknown
 from . import parsing
 from .accounts import NOTHING_SENT, Execute
 from .commands import command
 from .context import Invocation
-from .data import error_data, outcome_data, request_data
-from .exits import Exit, Failure, exit_of_outcome
-from .order_options import ClientOrderId, Exchange, ExchangeHint, OrderOptions
-from .order_view import order_words, outcome_view, pairs, report_view, unknown_advice
+from .data import error_data, request_data
+from .exits import Exit, Failure
+from .order_ends import announce, ended, note_kept
+from .order_options import ClientOrderId, Exchange, ExchangeHint, Journal, OrderOptions
+from .order_view import order_words, pairs, report_view
 from .tables import amount as amount_words
 from .tables import history_table, orders_table
 
-__all__ = ["clean", "group", "note_lacking"]
+__all__ = ["group", "note_lacking"]
 
 group: Final = typer.Typer(no_args_is_help=True)
 
@@ -51,12 +51,14 @@ async def place(
         str | None,
         typer.Option(metavar="ISO-TIME", help="Send nothing later than this; with its zone."),
     ] = None,
+    journal: Journal = None,
     execute: Execute = False,
 ) -> Exit | None:
     """Place a limit order.
 
-    Give exactly one of --symbol and --symbol-exchange. The order is sent at most once: if the exit status is 5,
-    it may have been executed; do not send it again, read its status.
+    Give exactly one of --symbol and --symbol-exchange. The order is sent at most once. If its outcome is unknown,
+    it is looked for, some seconds long, and the exit status is that of what became of it. If that is 5, it may
+    have been executed all the same: do not send it again, follow it with `orders status` or `orders wait`.
     """
     fields: dict[str, Any] = {
         "exchange_id": exchange,
@@ -86,9 +88,16 @@ async def place(
         note_lacking(run, order)
         _dry(run, request, order_words(order))
         return None
-    async with run.client() as ems:
-        _announce(run, order.client_order_id, exchange, order_words(order))
-        return _ended(run, await ems.orders.submit(order, timeout=run.timeout, not_after=latest), exchange)
+    file = None if journal is None else journal.expanduser()
+    async with run.client(journal=file) as ems:
+        note_kept(run, ems, file)
+        announce(run, order.client_order_id, exchange, order_words(order), file)
+        outcome = await ems.orders.submit(order, timeout=run.timeout, not_after=latest)
+        if not isinstance(outcome, Unknown):
+            return ended(run, outcome, exchange)
+        run.out.note("the outcome is unknown; looking for the order", "warn")
+    # Closing has waited for what the sites tell.
+    return ended(run, outcome, exchange, settled=ems.orders.settled.get(order.client_order_id), journal=file)
 
 
 def _new_order(run: Invocation, make: Callable[..., NewOrder], fields: Mapping[str, Any]) -> NewOrder:
@@ -139,14 +148,14 @@ async def cancel(
         _dry(run, operations.cancel_order(order), words)
         return None
     async with run.client() as ems:
-        _announce(run, client_order_id, exchange, words)
+        announce(run, client_order_id, exchange, words)
         outcome = await ems.orders.submit_cancel(
             exchange_id=exchange,
             client_order_id=client_order_id,
             exchange_order_id=exchange_order_id,
             timeout=run.timeout,
         )
-        return _ended(run, outcome, exchange)
+        return ended(run, outcome, exchange)
 
 
 @command(group, "cancel-all")
@@ -160,8 +169,8 @@ async def cancel_all(run: Invocation, exchange: Exchange, execute: Execute = Fal
         _dry(run, operations.cancel_all(CancelAll(exchange_id=exchange)), words)
         return None
     async with run.client() as ems:
-        _announce(run, None, exchange, words)
-        return _ended(run, await ems.orders.submit_cancel_all(exchange_id=exchange, timeout=run.timeout), exchange)
+        announce(run, None, exchange, words)
+        return ended(run, await ems.orders.submit_cancel_all(exchange_id=exchange, timeout=run.timeout), exchange)
 
 
 @command(group, "list")
@@ -252,39 +261,3 @@ def _dry(run: Invocation, request: Request, words: str) -> None:
     rows = [("would", Text(words)), ("request", Text(f"{shown['method']} {shown['path']}")), ("body", Text(body))]
     data = {"executed": False, "client_order_id": request.client_order_id, "request": shown}
     run.out.show(data | {"message": NOTHING_SENT}, pairs(rows), NOTHING_SENT)
-
-
-def _announce(run: Invocation, client_order_id: str | None, exchange: str, words: str) -> None:
-    """Tell what is being sent before it is, and what to do if this is interrupted."""
-    run.pending = unknown_advice(client_order_id, exchange)
-    if not run.out.json:
-        named = f", client_order_id {client_order_id}" if client_order_id else ""
-        run.out.note(f"{words}{named}")
-
-
-def clean(run: Invocation, outcome: Outcome) -> Outcome:
-    """Blot out secrets before a table's line breaks hide them."""
-    return msgspec.structs.replace(outcome, message=run.out.clean(outcome.message or "") or outcome.message)
-
-
-def _ended(run: Invocation, outcome: Outcome, exchange: str) -> Exit:
-    run.pending = None
-    outcome = clean(run, outcome)
-    data = outcome_data(outcome)
-    advice: str | None = None
-    if isinstance(outcome, Unknown):
-        advice = f"The outcome is UNKNOWN: {unknown_advice(outcome.client_order_id, exchange)}"
-        data["advice"] = advice
-    elif isinstance(outcome, Accepted) and outcome.report is None:
-        advice = f"This acknowledges the request only; see what is left with `coinapi-ems orders list {exchange}`."
-        data["advice"] = advice
-    run.out.show(data, outcome_view(outcome))
-    if run.out.lost:
-        named = f"{data['outcome']} at {outcome.site}, client_order_id {outcome.client_order_id}"
-        run.out.note(f"{named}; standard output could not be written: {run.out.lost}", "bold")
-    if advice and not run.out.json:
-        run.out.note(advice, "bold bad" if isinstance(outcome, Unknown) else "faint")
-    elif not run.out.json and not isinstance(outcome, Accepted):
-        run.out.fail(str(data["error"]["message"]), exit_of_outcome(outcome))
-    run.ended = exit_of_outcome(outcome)
-    return run.ended

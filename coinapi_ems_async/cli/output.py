@@ -4,11 +4,12 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import IO, Any, Final, cast
 from urllib.parse import quote
 
 from rich.console import Console, RenderableType
+from rich.live import Live
 from rich.markup import escape
 from rich.theme import Theme
 
@@ -28,6 +29,7 @@ THEME: Final = Theme(
         "head": "bold",
     }
 )
+LEFT: Final = ""
 _SHORTEST_SECRET: Final = 6  # a shorter one would blot out innocent text; no key is that short
 
 
@@ -58,14 +60,15 @@ def forsake_stdout() -> None:
 def write_out(text: str) -> str | None:
     """Write to standard output at once; returns why it could not be written, None if all is well.
 
-    A reader that has left is no trouble. Nothing is raised: what became of an order must not be lost because
-    a disk is full.
+    A reader that has left is no trouble, and told as LEFT. Nothing is raised: what became of an order must not
+    be lost because a disk is full.
     """
     try:
         sys.stdout.write(without_unicode(text, sys.stdout.encoding or "utf-8"))
         sys.stdout.flush()
     except BrokenPipeError:
         forsake_stdout()
+        return LEFT
     except OSError as error:
         forsake_stdout()
         return error.strerror or type(error).__name__
@@ -90,18 +93,22 @@ class Output:
     """Writes answers and errors, as JSON with `json`.
 
     hide: adds a secret that is blotted out of everything written from then on. lost: why something could not be
-    written to standard output, None if all was.
+    written to standard output, None if all was. is_read: whether its reader, such as `head`, is still there.
     """
 
     def __init__(self, *, json: bool) -> None:
         self.json = json
         self.console = Console(theme=THEME, highlight=False, file=cast(IO[str], _Clean(self._write)))
         self.lost: str | None = None
+        self.is_read = True
+        self._is_live = False
         self._errors = Console(theme=THEME, highlight=False, stderr=True, soft_wrap=True)
         self._secrets: list[str] = []
 
     def _write(self, text: str) -> None:
-        self.lost = write_out(self.clean(text)) or self.lost
+        told = write_out(self.clean(text))
+        self.is_read = self.is_read and told != LEFT
+        self.lost = told or self.lost
 
     def hide(self, secret: str) -> None:
         """Blot a secret out of errors, logs and JSON, in clear or percent-encoded."""
@@ -137,7 +144,19 @@ class Output:
 
     def note(self, text: str, style: str = "faint") -> None:
         """Tell people something beside the answer, on stderr."""
-        self._errors.print(f"[{style}]{escape(self.clean(text))}[/]")
+        # A note must not fall into a picture that is drawn over again: it goes above it.
+        console = self.console if self._is_live and self._errors.is_terminal else self._errors
+        console.print(f"[{style}]{escape(self.clean(text))}[/]")
+
+    @contextlib.contextmanager
+    def live(self) -> Iterator[Callable[[RenderableType], None]]:
+        """Lend a function that replaces what is shown; for a terminal only."""
+        with Live(console=self.console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False) as live:
+            self._is_live = True
+            try:
+                yield lambda view: live.update(view, refresh=True)
+            finally:
+                self._is_live = False
 
     def fail(self, sentence: str, status: Exit, data: Mapping[str, Any] | None = None) -> None:
         """Write why it failed: on stderr for people, as {"error": ...} on stdout with `json`."""

@@ -1,4 +1,4 @@
-"""Commands that only read: sites, what the Managed Cloud API tells, balances, positions."""
+"""Commands that only read: what the Managed Cloud API tells, balances, positions."""
 
 import asyncio
 import os
@@ -29,16 +29,6 @@ def register(app: typer.Typer) -> None:
     """Add the commands."""
     for name, body in _COMMANDS.items():
         command(app, name)(body)
-
-
-async def sites(run: Invocation) -> None:
-    """Show the server sites, best first, with the round trip measured to each.
-
-    Orders go to the first healthy site that serves their exchange account.
-    """
-    async with run.client() as ems:
-        views = ems.sites
-        run.out.show(views, tables.sites_table(views))
 
 
 async def locations(run: Invocation) -> None:
@@ -129,7 +119,6 @@ def _write(file: Path, pem: str) -> None:
 
 
 _COMMANDS = {
-    "sites": sites,
     "locations": locations,
     "exchanges": exchanges,
     "endpoints": endpoints,

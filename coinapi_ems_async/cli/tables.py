@@ -15,8 +15,6 @@ from ..models.history import OrderHistory
 from ..models.lifecycle import OrderStatus
 from ..models.numbers import number_text
 from ..models.orders import ExecutionReport
-from ..sites.health import Health
-from ..sites.view import SiteView
 from .sheet import Sheet
 
 __all__ = [
@@ -31,20 +29,11 @@ __all__ = [
     "locations_table",
     "orders_table",
     "positions_table",
-    "sites_table",
     "status_text",
     "table",
 ]
 
 NOTHING: Final = Text("-", style="faint")
-_HEALTH: Final = {
-    Health.HEALTHY: "good",
-    Health.NEW: "faint",
-    Health.SUSPECT: "warn",
-    Health.PROBATION: "warn",
-    Health.EJECTED: "bad",
-    Health.DRAINING: "faint",
-}
 _STATUS: Final = {
     OrderStatus.FILLED: "good",
     OrderStatus.PARTIALLY_FILLED: "good",
@@ -97,27 +86,6 @@ def plain(value: object) -> Text:
 
 def _side(side: Side | None) -> Text:
     return NOTHING if side is None else Text(str(side), style="good" if side is Side.BUY else "bad")
-
-
-def sites_table(sites: Sequence[SiteView]) -> Sheet:
-    """Return the sites as ranked, the chosen one marked."""
-    made = table(
-        *("", "site", "provider", "region", "round trip", "health", "accounts"),
-        right=("round trip", "accounts"),
-        spare=("provider", "region", "accounts"),
-    )
-    for place, site in enumerate(sites):
-        chosen = place == 0 and site.health is not Health.EJECTED
-        made.add_row(
-            Text("▶" if chosen else "", style="good"),
-            Text(site.id, style="bold name" if chosen else "name"),
-            plain(site.provider),
-            plain(site.region),
-            latency(site.latency),
-            Text(str(site.health), style=_HEALTH[site.health]),
-            Text(str(len(site.exchanges))) if site.exchanges else plain("any"),
-        )
-    return made
 
 
 def locations_table(rows: Sequence[Location]) -> Sheet:

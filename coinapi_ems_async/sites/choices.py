@@ -1,7 +1,7 @@
 """The choice for every exchange account in use: kept ready, so that an order only looks it up."""
 
 import logging
-from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from math import inf
 from typing import Final
 
@@ -82,6 +82,24 @@ class Choices:
         self._sum_up()
         return account.ranking
 
+    def would(
+        self, names: Iterable[str], *, directory: Directory, entries: Mapping[str, SiteEntry], now: float
+    ) -> dict[str, SiteEntry]:
+        """Return where an order of each account would go now, but of those nobody serves; changes nothing."""
+        for_order = self._settings.prefer_home_for_orders
+        down = tuple(entry for entry in entries.values() if entry.health.flags.down(now))
+        seen, found = _Seen(), {}
+        for name in names:
+            account = self._accounts.get((name, for_order))
+            if account is not None:
+                found[name] = account.ranking[0]
+                continue
+            account = _Account(name, for_order)
+            self._place(account, directory, entries)
+            if account.capable:
+                found[name] = self._found(account, now, seen, down, None)[1][0]
+        return found
+
     def take_over(self, directory: Directory, entries: Mapping[str, SiteEntry]) -> None:
         """Take over a new site table; accounts that nobody serves any more are forgotten."""
         for key, account in list(self._accounts.items()):
@@ -133,6 +151,17 @@ class Choices:
         down: Sequence[SiteEntry],
         returned: str | None,
     ) -> None:
+        """Choose anew for one account."""
+        name = account.exchange_id
+        before = account.held.url
+        account.held, account.ranking = self._found(account, now, seen, down, returned)
+        (self.ready_for_orders if account.for_order else self.ready)[name] = account.ranking
+        if before != account.held.url:
+            self._tell(account, before, account.ranking[0])
+
+    def _found(
+        self, account: _Account, now: float, seen: _Seen, down: Sequence[SiteEntry], returned: str | None
+    ) -> tuple[Held, list[SiteEntry]]:
         """Rank one account's sites, or take what was found for another one that is like it."""
         name = account.exchange_id
         key: Hashable = (
@@ -148,10 +177,7 @@ class Choices:
         found = seen.get(key)
         if found is None:
             found = seen[key] = self._ranked(account, now, returned)
-        before, (account.held, account.ranking) = account.held.url, found
-        (self.ready_for_orders if account.for_order else self.ready)[name] = account.ranking
-        if before != account.held.url:
-            self._tell(account, before, account.ranking[0])
+        return found
 
     def _ranked(self, account: _Account, now: float, returned: str | None) -> tuple[Held, list[SiteEntry]]:
         by_url = {entry.site.url: entry for entry in account.capable}

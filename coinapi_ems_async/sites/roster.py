@@ -142,6 +142,16 @@ class Roster:
             self.on_stale(f"no site serves {exchange_id or 'anything'}")
         return entries
 
+    def choices(self, names: Collection[str] = (), *, keep: bool = False) -> dict[str, SiteEntry]:
+        """Return where an order of each account would go now, of all in the table by default.
+
+        keep: they count as in use from now on. Who is served nowhere is left out.
+        """
+        names = names or sorted({name for site in self.directory.sites.values() for name in site.exchanges})
+        for name in names if keep else ():
+            self.ranked(name, for_order=True)
+        return self._choices.would(names, directory=self.directory, entries=self.entries, now=self._clock())
+
     def evaluate(self) -> float:
         """Look at every choice again; returns when to do so next, monotonic; infinite if nothing is due."""
         self._choices.evaluate(self._clock(), self.entries.values())

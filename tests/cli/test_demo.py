@@ -14,6 +14,7 @@ STEPS = [
     "order_refused",
     "order_canceled",
     "balances_after",
+    "lost_answer",
     "failover",
     "cancel_all",
     "latency",
@@ -37,6 +38,7 @@ def test_the_demo_as_json() -> None:
     assert list(steps) == STEPS
     assert all(one["ok"] is True for one in steps.values())
     check_trading(steps)
+    check_lost_answer(steps["lost_answer"])
     check_failover(steps["failover"])
     assert [one["id"] for one in steps["ranking"]["sites"]] == NEAREST_FIRST
     latency = steps["latency"]["sites"]
@@ -56,6 +58,12 @@ def check_trading(steps: dict[str, Any]) -> None:
     assert steps["order_canceled"]["statuses"][-2:] == ["PENDING_CANCEL", "CANCELED"]
     assert steps["balances_after"]["changes"] == {"BTC": 4.5, "USDT": -48604.5}
     assert (steps["cancel_all"]["open_before"], steps["cancel_all"]["open_after"]) == (3, 0)
+
+
+def check_lost_answer(step: dict[str, Any]) -> None:
+    assert (step["site"], step["executions"]) == (NEAREST_FIRST[0], 1)
+    assert (step["outcome"], step["resolved"]) == ("unknown", "accepted")
+    assert [one["phase"] for one in step["attempts"]] == ["committed"]
 
 
 def check_failover(step: dict[str, Any]) -> None:

@@ -186,7 +186,7 @@ def test_every_outcome_is_told_and_the_worst_is_the_exit_status(cli: Cli, servic
     nowhere = row("nowhere", exchange_id="NOWHERE/X")
     assert ran(row("one"), nowhere).code == 4
     assert ran(row("two"), poor | {"client_order_id": "poor-0"}, nowhere).code == 3
-    lost = Injection(operation="order_new", reset=True, execute="before", client_order_id="lost", times=None)
+    lost = Injection(operation="order_new", reset=True, client_order_id="lost", times=None)
     service.do(lambda: service.sim.inject(lost))
     mixed = ran(row("three"), poor, nowhere, row("lost"))
     assert mixed.code == 5

@@ -86,19 +86,40 @@ def test_not_sent_is_4(cli: Cli, service: Service) -> None:
 
 
 def test_unknown_is_5_and_says_what_to_do(cli: Cli, service: Service) -> None:
-    service.do(lambda: service.sim.inject(Injection(operation="order_new", reset=True, execute="before", times=2)))
+    service.do(lambda: service.sim.inject(Injection(operation="order_new", reset=True, times=2)))
     ran = cli(*order("--execute", "--client-order-id", "lost"))
     assert ran.code == 5
     assert "OUTCOME UNKNOWN" in ran.out
     assert "do NOT send it again" in ran.err
-    assert "coinapi-ems orders status lost" in ran.err
-    told = cli(*order("--execute", "--client-order-id", "lost-too", "--json"))
+    for command in ("status", "wait"):
+        assert f"`coinapi-ems orders {command} lost --exchange {ACCOUNT}`" in ran.err
+    told = cli(*order("--execute", "--client-order-id", "lost too", "--json"))
     assert told.code == 5
     assert told.json["outcome"] == "unknown"
     assert told.json["evidence"]
     assert "do NOT send it again" in told.json["advice"]
-    assert service.do(lambda: service.sim.executions("lost")) == 1
-    assert cli("orders", "status", "lost").code == 0
+    assert "orders status 'lost too'" in told.json["advice"]
+    assert "settled" not in told.json
+    assert service.do(lambda: service.sim.executions("lost")) == 0
+    assert service.operations().count("order_new") == 2
+
+
+def test_what_became_of_an_unknown_order_decides(cli: Cli, service: Service) -> None:
+    service.do(lambda: service.sim.inject(Injection(operation="order_new", reset=True, execute="before", times=3)))
+    ran = cli(*order("--execute", "--client-order-id", "found"))
+    assert ran.code == 0
+    assert ran.out.index("OUTCOME UNKNOWN") < ran.out.index("found out since:") < ran.out.index("ACCEPTED")
+    assert "do NOT" not in ran.err
+    told = cli(*order("--execute", "--client-order-id", "found-too", "--json"))
+    assert (told.code, told.json["outcome"]) == (0, "unknown")
+    assert told.json["settled"]["outcome"] == "accepted"
+    assert told.json["settled"]["report"]["client_order_id"] == "found-too"
+    assert not {"error", "advice"} & set(told.json)
+    refused = cli(*order("--execute", amount="90000000"))
+    assert refused.code == 3
+    assert "Insufficient funds" in refused.sentence
+    assert service.do(lambda: service.sim.executions("found")) == 1
+    assert service.operations().count("order_new") == 3
 
 
 def test_an_unknown_cancel_all_names_what_to_read(cli: Cli, service: Service) -> None:

@@ -538,3 +538,34 @@ def test_the_chosen_site_is_capable_and_ejected_only_if_all_are(steps: list[tupl
         assert tried == [ranked[1]]
         for entry in roster.entries.values():
             assert entry.troubled is entry.health.is_troubled
+
+
+# What is told of the choice
+
+
+def test_where_orders_would_go_is_told_without_changing_anything() -> None:
+    clock = Clock()
+    roster = measured(table(site("a"), site("b", ["OTHER", ACCOUNT])), {"a": NEAR, "b": FAR}, clock)
+    chosen = roster.choices()
+    assert {name: entry.site.id for name, entry in chosen.items()} == {ACCOUNT: "a", "OTHER": "b"}
+    assert list(roster.choices(["OTHER", "NOBODY"])) == ["OTHER"]
+    assert all(one.chosen_by == () for one in roster.views()), "none is in use"
+    eject(roster, roster.entries[url("a")])
+    assert roster.choices()[ACCOUNT].site.id == "b"
+
+
+def test_what_is_kept_has_the_inertia_of_orders() -> None:
+    clock = Clock()
+    roster, a, b = pair(clock)
+    assert roster.choices([ACCOUNT], keep=True) == {ACCOUNT: a}
+    assert roster.views()[0].chosen_by == (ACCOUNT,)
+    roster.sampled(b, NEAR / 2)
+    roster.evaluate()
+    assert roster.choices([ACCOUNT]) == {ACCOUNT: a} == {ACCOUNT: roster.ranked(ACCOUNT)[0]}
+
+
+def test_where_orders_would_go_minds_the_home_if_orders_do() -> None:
+    clock = Clock()
+    sites = table(site("a"), site("b"), homes={ACCOUNT: "b"})
+    roster = measured(sites, {"a": NEAR, "b": FAR}, clock, settings=Settings(prefer_home_for_orders=True))
+    assert {entry.site.id for entry in roster.choices().values()} == {"b"}
