@@ -5,6 +5,7 @@ import os
 import ssl
 import warnings
 from collections.abc import Callable, Mapping
+from inspect import iscoroutinefunction
 from pathlib import Path
 from threading import get_ident
 from types import TracebackType
@@ -119,8 +120,8 @@ class EMSClient:
                 transport=check_transport(transport),
                 proxy=check_proxy(proxy),
                 trust_env=trust_env,
-                on_call=on_call,
-                on_settled=on_settled,
+                on_call=_checked_hook("on_call", on_call),
+                on_settled=_checked_hook("on_settled", on_settled),
                 journal=_checked_path(journal),
             )
         )
@@ -196,8 +197,8 @@ class EMSClient:
                 transport=check_transport(transport),
                 proxy=check_proxy(proxy),
                 trust_env=trust_env,
-                on_call=on_call,
-                on_settled=on_settled,
+                on_call=_checked_hook("on_call", on_call),
+                on_settled=_checked_hook("on_settled", on_settled),
                 journal=_checked_path(journal),
             )
         )
@@ -413,7 +414,10 @@ def _checked(kind: type[_T], given: _T | None, default: Callable[[], _T]) -> _T:
         return default()
     if not isinstance(given, kind):
         name = kind.__name__
-        raise ConfigurationError(f"{name.lower()} must be a {name} of coinapi_ems_async, got {given!r}")
+        raise ConfigurationError(
+            f"{name.lower()} must be an instance of {name}, got {given!r}"
+            + (f"; write {given.__name__}(...)" if isinstance(given, type) else "")
+        )
     return given
 
 
@@ -421,9 +425,15 @@ def _checked_path(given: str | os.PathLike[str] | None) -> Path | None:
     if given is None:
         return None
     path = os.fspath(given) if isinstance(given, str | os.PathLike) else None
-    if not isinstance(path, str) or not path or "\0" in path:
+    if not isinstance(path, str) or not Path(path).name or "\0" in path:
         raise ConfigurationError(f"journal must be the path of a file, got {given!r}")
     return Path(path)
+
+
+def _checked_hook(name: str, given: _T | None) -> _T | None:
+    if given is not None and (not callable(given) or iscoroutinefunction(given)):
+        raise ConfigurationError(f"{name} must be a function that is not async, got {given!r}")
+    return given
 
 
 def _checked_context(given: ssl.SSLContext | None) -> ssl.SSLContext | None:

@@ -19,7 +19,7 @@ from .answers import retry_after_seconds
 from .auth import Auth
 from .budget import RetryBudget
 from .calls import Call, Try, outcome_of, read_error, settled_as, with_evidence
-from .errors import EMSError
+from .errors import ConfigurationError, EMSError
 from .ledger import OrderLedger
 from .matrix import MATRIX, UNPROCESSED, Kind, Move, Row
 from .models.lifecycle import OrderStatus
@@ -115,16 +115,13 @@ class Dispatcher:
                 await self.recorder.carry(call, self._first_site(call), self._run)
         except BaseException as error:
             self._tell(call, _name_of(error))
+            if not isinstance(error, asyncio.CancelledError):
+                self._doubt(call)  # whatever broke, the order is not lost with it
             raise
         finally:
             self._ledger.end(name, taken=call.report is not None)
         if call.report is None:
-            call.outcome = outcome = self.outcome(call)
-            if isinstance(outcome, Unknown):
-                self._ledger.doubt(
-                    name, exchange_id=request.exchange_id, site=outcome.site, evidence=outcome.evidence
-                )
-                self._reconciler.start(name)
+            call.outcome = self._doubt(call)
         if self._observer.is_watching:
             self._tell(call, _ENDED[Accepted if call.outcome is None else type(call.outcome)])
         return call
@@ -181,7 +178,12 @@ class Dispatcher:
     async def _run(self, call: Call) -> None:
         """Make attempts until the table says stop, the sites are used up, or the time is over."""
         while (entry := self._pick(call)) is not None:
-            token = None if self._auth.bearer is None else await self._auth.token(call.until - monotonic())
+            try:
+                token = None if self._auth.bearer is None else await self._auth.token(call.until - monotonic())
+            except ConfigurationError:
+                if not call.sent:
+                    raise
+                return  # what was sent before decides
             attempt = self._attempt(call, entry, token)
             entry.pool.carry(attempt)
             if attempt.done is not None:
@@ -305,7 +307,10 @@ class Dispatcher:
         if call.kind is not Kind.NEW_ORDER:
             return True
         name = call.request.client_order_id or ""
-        look = await self._look_at(one.entry, operations.order_status(name), call.until)
+        try:
+            look = await self._look_at(one.entry, operations.order_status(name), call.until)
+        except ConfigurationError:  # no bearer token for it: the refusal stands
+            return False
         return look.row is Row.NOT_KNOWN_HERE
 
     async def _after_pause(self, call: Call, one: Try) -> bool:
@@ -373,6 +378,17 @@ class Dispatcher:
             self._note(call, one)
         return one
 
+    def _doubt(self, call: Call) -> Outcome:
+        """Return how a new order ended; if nobody knows, it is unresolved from now on, and looked for."""
+        outcome = self.outcome(call)
+        name = call.request.client_order_id
+        if isinstance(outcome, Unknown) and name is not None:
+            self._ledger.doubt(
+                name, exchange_id=call.request.exchange_id, site=outcome.site, evidence=outcome.evidence
+            )
+            self._reconciler.start(name)
+        return outcome
+
     # Changes whose caller is gone
 
     def _abandoned(self, call: Call, entry: SiteEntry, attempt: Attempt) -> None:
@@ -385,6 +401,7 @@ class Dispatcher:
 
     def _resolved(self, client_order_id: str, outcome: Outcome | None) -> None:
         self._reconciler.settled(client_order_id)
+        self._orphans.disown(client_order_id)
         if outcome is not None:
             self._observer.settled(outcome)
 
@@ -452,7 +469,10 @@ class Dispatcher:
             )
         second = Call(call.request, started=call.started, timeout=call.until - call.started)
         second.spent = call.spent  # what may be done once may be done once over both
-        await self._run(second)
+        try:
+            await self._run(second)
+        except ConfigurationError as error:
+            return with_evidence(outcome, f"it was open, and a second cancel could not be sent: {error}", call)
         call.tries += second.tries
         again = self.outcome(second)
         if isinstance(again, Accepted):

@@ -50,6 +50,8 @@ class OrderLedger:
         self._takers: OrderedDict[str, str] = OrderedDict()
         self._spent: set[str] = set()
         """Ids of takers whose order was taken, or nobody knows: those that are not to be used again."""
+        self._reused: set[str] = set()
+        """Ids under which an order had been sent before: what a site says of one may be about another."""
         self.listeners: list[Callable[[str, Outcome | None], None]] = []
         """Told when an order stops being unresolved: its outcome, or None if it was forgotten."""
         self.unresolved: Mapping[str, UnresolvedOrder] = MappingProxyType(self._unresolved)
@@ -67,6 +69,8 @@ class OrderLedger:
         """Note that an order is in flight; returns False instead if its id is spent, unless `again`."""
         if not again and self.is_spent(client_order_id):
             return False
+        if any(client_order_id in one for one in (self._takers, self._in_flight, self._unresolved)):
+            self._reused.add(client_order_id)
         self._in_flight[client_order_id] = self._in_flight.get(client_order_id, 0) + 1
         return True
 
@@ -77,6 +81,8 @@ class OrderLedger:
             self._in_flight[client_order_id] = left
         else:
             del self._in_flight[client_order_id]
+            if client_order_id not in self._takers and client_order_id not in self._unresolved:
+                self._reused.discard(client_order_id)
         if taken:
             self._spent.add(client_order_id)
 
@@ -93,7 +99,9 @@ class OrderLedger:
             takers.move_to_end(client_order_id)
         takers[client_order_id] = url
         if len(takers) > self._remembered:
-            self._spent.discard(takers.popitem(last=False)[0])
+            oldest, _ = takers.popitem(last=False)
+            self._spent.discard(oldest)
+            self._reused.discard(oldest)
 
     def taker(self, client_order_id: str | None) -> str | None:
         """Return the URL of the site that took the order, None if unknown."""
@@ -177,10 +185,13 @@ class OrderLedger:
     def saw(self, report: ExecutionReport, site: str | None) -> None:
         """Take in a report from any answer: it settles the unresolved orders of that id.
 
-        Except that one copy of several was rejected: the others may be in the book all the same.
+        Except that one copy of several was rejected, at this time or before: the others may be in the book all
+        the same.
         """
         name = report.client_order_id
-        if name not in self._unresolved or (report.is_rejected and self._copies[name] > 1):
+        if name not in self._unresolved:
+            return
+        if report.is_rejected and (self._copies[name] > 1 or name in self._reused):
             return
         outcome: Outcome = Accepted(client_order_id=name, site=site, report=report)
         if report.is_rejected:

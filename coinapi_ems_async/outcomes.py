@@ -211,8 +211,8 @@ def error_of(outcome: Rejected | NotSent | Unknown) -> OrderError:
         return OrderRejected(f"rejected ({outcome.reason}, HTTP {outcome.status}){said}", outcome=outcome)
     if isinstance(outcome, NotSent):
         return OrderNotSent(f"not sent ({outcome.reason}): {outcome.message}", outcome=outcome)
+    advice = "await ems.orders.resolve(client_order_id)" if outcome.client_order_id else "read the open orders"
     return OrderUnknown(
-        f"outcome unknown ({outcome.message}); it may have been executed: do not send it again, "
-        "read its status with ems.orders.status(client_order_id)",
+        f"outcome unknown ({outcome.message}); it may have been executed: do not send it again, {advice}",
         outcome=outcome,
     )

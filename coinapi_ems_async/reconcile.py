@@ -12,6 +12,7 @@ from typing import Final
 
 from . import operations
 from .calls import Try
+from .errors import ConfigurationError
 from .ledger import OrderLedger
 from .matrix import Row
 from .models.orders import ExecutionReport
@@ -134,7 +135,11 @@ class Reconciler:
         return ranked if everybody else ranked[:1]
 
     async def _look(self, name: str, entry: SiteEntry, until: float) -> None:
-        one = await self._look_at(entry, operations.order_status(name), until)
+        try:
+            one = await self._look_at(entry, operations.order_status(name), until)
+        except ConfigurationError as error:  # the bearer supplier may do better the next time
+            self._ledger.observe(name, Evidence(what=str(error), site=entry.site.id, at=monotonic()))
+            return
         if one.row is Row.SUCCESS and one.reading is not None and isinstance(one.reading.value, ExecutionReport):
             self._ledger.saw(one.reading.value, entry.site.id)
             return

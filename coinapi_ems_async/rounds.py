@@ -102,7 +102,7 @@ class Rounds:
                     self._watch.leave(one)
                     for racer in one.racing:
                         racer.waiter = None
-        except asyncio.CancelledError:
+        except BaseException:  # cancelled, or something broke: what is committed must not be lost with it
             for racer, its in one.racing.items():
                 self.leave_alone(call, its, racer)
             raise
@@ -246,6 +246,8 @@ class Rounds:
         self._begin(one, entry, is_hedge=True)
         for racer in there:
             if racer.committed is None:
+                one.call.tries.append(Try(one.racing.pop(racer), racer, Row.GIVEN_UP, Row.GIVEN_UP.value))
+                one.call.tried.add(troubled.site.url)
                 racer.abort()
 
     def _begin(self, one: Round, entry: SiteEntry, *, is_hedge: bool) -> None:

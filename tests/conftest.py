@@ -1,6 +1,7 @@
 """What every test stands on: the loops, an open simulator, an open client."""
 
 import asyncio
+import signal
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # Shells start background jobs with SIGINT ignored, and so would be the commands that tests start and
+    # interrupt.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     config.addinivalue_line("markers", "every_loop: run on the plain loop, on uvloop and in asyncio debug mode")
 
 

@@ -21,11 +21,13 @@ from coinapi_ems_async import (
     NoSites,
     Rejected,
     RejectedReason,
+    Settings,
+    Unknown,
 )
 from coinapi_ems_async.simulator import Injection, Pace, Simulator
 from coinapi_ems_async.transport.tls import client_context, write_private
 
-from .conftest import ACCOUNT, EAST, an_order
+from .conftest import ACCOUNT, EAST, WEST, an_order
 from .wire import ScriptedServer, Seen, answer, report
 
 INSTANT = Pace(reply=0, book=0, cancel=0)
@@ -229,3 +231,44 @@ def test_a_key_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(os.environ, "COINAPI_API_KEY", "k-from-env")
     assert EMSClient()._config.key == "k-from-env"
     assert EMSClient("k-given")._config.key == "k-given"
+
+
+class Tokens:
+    """A supplier that fails once so many tokens are left."""
+
+    def __init__(self) -> None:
+        self.left = 1_000
+
+    def __call__(self) -> str:
+        if not self.left:
+            raise LookupError("the vault is sealed")
+        self.left -= 1
+        return "token"
+
+
+@pytest.mark.parametrize("left", [1, 2])
+async def test_a_supplier_that_fails_between_attempts_does_not_hide_what_was_sent(left: int) -> None:
+    """Of a cancel, the reading of the order's status, and the second cancel, one or two have a token."""
+    tokens = Tokens()
+    async with Simulator(sites={EAST: 0.0}, pace=INSTANT) as sim:
+        auth = ApiKeyHeader(bearer=tokens)
+        async with EMSClient(sim.api_key, management_url=sim.management_url, auth=auth) as ems:
+            order = an_order()
+            await ems.orders.place(order)
+            sim.inject(Injection(operation="order_cancel", status=500))
+            tokens.left = left
+            outcome = await ems.orders.submit_cancel(exchange_id=ACCOUNT, client_order_id=order.client_order_id)
+            assert isinstance(outcome, Unknown)
+            assert "bearer supplier failed" in outcome.evidence[-1].what
+            tokens.left = 1_000
+
+
+async def test_a_refusal_stands_though_there_is_no_token_to_go_on_with() -> None:
+    tokens = Tokens()
+    async with Simulator(sites={EAST: 0.0, WEST: 0.0}, pace=INSTANT) as sim:
+        auth, settings = ApiKeyHeader(bearer=tokens), Settings(reroute_unreachable=True)
+        async with EMSClient(sim.api_key, management_url=sim.management_url, auth=auth, settings=settings) as ems:
+            sim.inject(Injection(operation="order_new", status=490))
+            tokens.left = 1
+            assert isinstance(await ems.orders.submit(an_order()), Rejected)
+            tokens.left = 1_000

@@ -18,6 +18,7 @@ import coinapi_ems_async
 from coinapi_ems_async import (
     Accepted,
     Account,
+    ApiKeyQuery,
     ConfigurationError,
     EMSClient,
     EMSError,
@@ -507,3 +508,23 @@ def test_the_public_names_are_all_there() -> None:
 
 def test_the_used_symbol_is_one_the_simulator_serves(sim: Simulator) -> None:
     assert sim.book(ACCOUNT, SYMBOL)
+
+
+@pytest.mark.parametrize("hook", ["on_call", "on_settled"])
+def test_a_hook_that_cannot_be_called_is_refused(hook: str) -> None:
+    async def coroutine(told: object) -> None: ...
+
+    for wrong in (5, coroutine):
+        with pytest.raises(ConfigurationError, match=f"{hook} must be a function that is not async"):
+            EMSClient("key", **{hook: wrong})  # type: ignore[arg-type]  # that is the point
+
+
+def test_a_class_in_place_of_an_instance_is_told_what_to_write() -> None:
+    with pytest.raises(ConfigurationError, match=r"write ApiKeyQuery\(\.\.\.\)"):
+        EMSClient("key", auth=ApiKeyQuery)  # type: ignore[arg-type]  # that is the point
+
+
+@pytest.mark.parametrize("path", [".", "/", "", 5])
+def test_a_journal_must_be_a_file(path: object) -> None:
+    with pytest.raises(ConfigurationError, match="journal must be the path of a file"):
+        EMSClient("key", journal=path)  # type: ignore[arg-type]  # that is the point

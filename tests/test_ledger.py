@@ -61,3 +61,54 @@ def test_a_late_refusal_of_a_copy_does_not_free_an_id_that_was_taken() -> None:
     ledger.doubt(ID, exchange_id="KRAKEN", site="b")
     ledger.settle(REFUSED)
     assert ledger.is_spent(ID)
+
+
+def refused_before() -> OrderLedger:
+    """Of two orders sent one after the other under one id, the first was refused and the second is unknown."""
+    ledger = OrderLedger(10)
+    for _ in range(2):
+        assert ledger.begin(ID, again=False)
+        ledger.taken_by(ID, "a")
+        ledger.end(ID, taken=False)
+    ledger.doubt(ID, exchange_id="KRAKEN", site="a")
+    return ledger
+
+
+def test_the_report_of_an_order_refused_before_does_not_settle_the_one_after_it() -> None:
+    ledger = refused_before()
+    ledger.saw(seen(OrderStatus.REJECTED), "a")
+    assert ID in ledger.unresolved
+    ledger.saw(seen(OrderStatus.ROUTED), "a")
+    assert isinstance(ledger.settled[ID], Accepted)
+
+
+def test_its_own_answer_settles_it_all_the_same() -> None:
+    ledger = refused_before()
+    ledger.settle(REFUSED)
+    assert ledger.settled[ID] is REFUSED
+
+
+def test_one_of_two_at_a_time_that_was_refused_does_not_settle_the_other() -> None:
+    ledger = OrderLedger(10)
+    assert ledger.begin(ID, again=False)
+    assert ledger.begin(ID, again=True)
+    ledger.taken_by(ID, "a")
+    ledger.end(ID, taken=False)  # the second was refused
+    ledger.end(ID, taken=False)
+    ledger.doubt(ID, exchange_id="KRAKEN", site="a")
+    ledger.saw(seen(OrderStatus.REJECTED), "a")
+    assert ID in ledger.unresolved
+
+
+def test_an_id_that_was_sent_once_after_all_is_not_taken_for_a_reused_one() -> None:
+    ledger = OrderLedger(10)
+    for again in (False, True):
+        assert ledger.begin(ID, again=again)
+    for _ in range(2):  # neither was sent
+        ledger.end(ID, taken=False)
+    assert ledger.begin(ID, again=False)
+    ledger.taken_by(ID, "a")
+    ledger.end(ID, taken=False)
+    ledger.doubt(ID, exchange_id="KRAKEN", site="a")
+    ledger.saw(seen(OrderStatus.REJECTED), "a")
+    assert isinstance(ledger.settled[ID], Rejected)

@@ -6,7 +6,17 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
-from coinapi_ems_async import Accepted, EMSClient, InvalidRequest, NotSent, Outcome, Rejected, Settings, Unknown
+from coinapi_ems_async import (
+    Accepted,
+    EMSClient,
+    InvalidRequest,
+    NotSent,
+    Outcome,
+    Rejected,
+    RejectReason,
+    Settings,
+    Unknown,
+)
 from coinapi_ems_async.simulator import Injection, Pace, Simulator
 
 from .conftest import ACCOUNT, EAST, OREGON, WEST, an_order
@@ -157,7 +167,8 @@ async def test_the_lost_order_of_a_cancelled_caller_is_looked_for(sim: Simulator
 
 async def test_many_are_looked_for_at_a_time(sim: Simulator, ems: EMSClient) -> None:
     orders = [an_order() for _ in range(40)]
-    sim.inject(Injection(operation="order_new", status=502, execute="before", times=40))
+    slow = RejectReason.EXCHANGE_RESPONSE_TIMEOUT  # the service's own word, which ejects no site
+    sim.inject(Injection(operation="order_new", status=504, reject=slow, execute="before", times=40))
     outcomes = await asyncio.gather(*(ems.orders.submit(order) for order in orders))
     assert all(isinstance(outcome, Unknown) for outcome in outcomes)
     await until(lambda: not ems.orders.unresolved)

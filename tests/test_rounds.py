@@ -221,6 +221,22 @@ async def test_what_waits_at_a_site_in_trouble_is_moved() -> None:
         assert (await placing).report is not None
 
 
+async def test_being_moved_does_not_end_the_call() -> None:
+    """HTTP/2 connections and aiohttp tell of what is taken from them that it was given up."""
+    async with a_field() as field:
+        field.pool("a").given_up = Row.ABANDONED
+        placing = field.order()
+        await until(lambda: field.pool("a").queue)
+        field.roster.bad(field.entry("a"), "a probe failed")
+        await until(lambda: field.pool("b").queue and not field.pool("a").queue)
+        await asyncio.sleep(0.01)
+        assert not placing.done()
+        accept(field.pool("b").begin())
+        call = await placing
+        assert call.report is not None
+        assert [one.row for one in call.tries] == [Row.GIVEN_UP, Row.SUCCESS]
+
+
 async def test_what_is_committed_at_a_site_in_trouble_stays_there() -> None:
     async with a_field() as field:
         placing = field.order(timeout=0.3)
@@ -247,6 +263,56 @@ async def test_a_cancelled_race_leaves_nothing_behind_but_what_is_committed(comm
             accept(winner)
             assert len(field.ledger.settled) == 1
         assert field.marks() == committed
+
+
+def break_down(_entry: SiteEntry) -> None:
+    raise RuntimeError("a bug")
+
+
+async def test_an_order_is_not_lost_with_what_broke_after_it_was_sent() -> None:
+    async with a_field() as field:
+        placing = field.order()
+        await until(lambda: field.pool("a").queue)
+        field.roster.on_trouble = break_down
+        attempt = field.pool("a").begin()
+        attempt.fail(TransportFailure(Row.LOST))
+        with pytest.raises(RuntimeError):
+            await placing
+        name = attempt.request.client_order_id or ""
+        assert list(field.ledger.unresolved) == [name]
+        assert field.ledger.is_spent(name)
+
+
+async def test_what_breaks_in_a_race_leaves_nothing_behind() -> None:
+    async with a_field() as field:
+        placing = field.order()
+        await until(lambda: field.pool("b").queue)
+        field.roster.on_trouble = break_down
+        field.pool("a").refuse()
+        with pytest.raises(RuntimeError):
+            await placing
+        assert not any(field.pool(name).queue for name in NAMES)
+        assert not field.ledger.unresolved
+
+
+async def test_a_late_answer_to_a_forgotten_order_says_nothing_of_its_copy() -> None:
+    async with a_field(late_answer=5.0) as field:
+        request = operations.new_order(an_order())
+        name = request.client_order_id or ""
+        sent: list[Attempt] = []
+        for _ in range(2):
+            placing = asyncio.create_task(
+                field.dispatcher.new_order(request, timeout=0.2, allow_duplicate_id=True)
+            )
+            await until(lambda: any(field.pool(one).queue for one in NAMES))
+            sent.append(next(field.pool(one) for one in NAMES if field.pool(one).queue).begin())
+            assert isinstance((await placing).outcome, Unknown)
+            if len(sent) == 1:
+                field.ledger.forget(name)
+        error(sent[0], 400)
+        assert name in field.ledger.unresolved
+        error(sent[1], 400)
+        assert not field.ledger.unresolved
 
 
 # Reads

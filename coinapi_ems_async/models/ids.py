@@ -55,7 +55,8 @@ def check_id(field: str, value: object) -> str:
         raise InvalidRequest(f"{field} must have 1 to {MAX_ID} characters, got {len(value)}")
     if not value.isprintable() or value != value.strip():
         raise InvalidRequest(
-            f"{field} must not hold control characters or line ends, nor begin or end with a blank: {value!r}"
+            f"{field} must be printable text, without control characters, line ends or half surrogates, and not "
+            f"begin or end with a blank: {value!r}"
         )
     if value in (".", ".."):  # percent-encoding does not protect a dot segment: servers resolve it
         raise InvalidRequest(f"{field} must not be {value!r}, which a path would resolve")

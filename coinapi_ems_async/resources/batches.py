@@ -177,7 +177,7 @@ def reports_of(outcomes: Sequence[Outcome]) -> list[ExecutionReport]:
         counts = Counter(_WORDS[type(error)] for error in errors.values())
         told = ", ".join(f"{number} {word}" for word, number in counts.items())
         raise OrdersFailed(
-            f"{len(errors)} of {len(outcomes)} orders were not taken ({told}), the others were; see `outcomes`. "
+            f"{len(errors)} of {len(outcomes)} orders were not taken ({told}); see `outcomes`. "
             f"The first, orders[{place}]: {first}",
             outcomes=outcomes,
             errors=errors,

@@ -2,15 +2,15 @@
 
 import logging
 from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
-from math import inf
+from math import inf, isnan
 from typing import Final
 
 from ..settings import Settings
 from .directory import Directory
 from .entry import SiteEntry
-from .selector import CostFunction, Held, hold, network_cost, place
+from .selector import Candidate, CostFunction, Held, hold, network_cost, place
 
-__all__ = ["Choices"]
+__all__ = ["Choices", "guarded"]
 
 log: Final = logging.getLogger("coinapi_ems_async.sites")
 
@@ -19,6 +19,29 @@ _MOST: Final = 1_000
 
 _BEST: Final = 2
 _Seen = dict[Hashable, tuple[Held, list[SiteEntry]]]
+
+
+def guarded(cost: CostFunction) -> CostFunction:
+    """Return a cost that never raises: where the user's does, or is not a number, the round trip counts.
+
+    It is asked whenever a site's health changes, in the midst of calls whose orders are under way.
+    """
+    if cost is network_cost:
+        return cost
+    is_told = False
+
+    def safe(candidate: Candidate) -> float:
+        nonlocal is_told
+        try:
+            found = float(cost(candidate))
+        except Exception:
+            if not is_told:
+                is_told = True
+                log.exception("the cost function failed on site %s: its round trip counts", candidate.site.id)
+            return network_cost(candidate)
+        return network_cost(candidate) if isnan(found) else found
+
+    return safe
 
 
 class _Account:

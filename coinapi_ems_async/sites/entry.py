@@ -108,7 +108,9 @@ class SiteEntry:
         )
 
     async def leave(self, within: float) -> None:
-        """Let what is under way end, within so many seconds, then close."""
+        """Let what is under way end, within so many seconds, then close; what waits is to go elsewhere."""
+        self.pool.keep_warm(0)
+        self.pool.clear()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(within):
                 await self.pool.drain()

@@ -10,7 +10,7 @@ from typing import Final
 
 from ..matrix import Row
 from ..settings import Settings
-from .choices import Choices
+from .choices import Choices, guarded
 from .directory import EMPTY, Changes, Directory
 from .effects import EFFECTS, TIMED, Effect
 from .entry import PoolFactory, SiteEntry
@@ -47,7 +47,7 @@ class Roster:
         random: Random | None = None,
     ) -> None:
         self._make_pool = make_pool
-        self._cost = cost
+        self._cost = cost = guarded(cost)
         self._settings = settings or Settings()
         self._clock = clock
         self._random = random or Random()  # noqa: S311  # spreads load, protects nothing

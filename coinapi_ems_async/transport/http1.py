@@ -282,7 +282,7 @@ class Http1Connection(Connection, asyncio.Protocol):
         by_peer = self._closed_by_peer or (exc is None and self._attempt is None and not self._closing)
         self._closing = True
         if self._attempt is not None:
-            self._fail(self._lost())
+            self._fail(self._lost(_alert(exc)))
         self._stop_watching()
         self._transport = None
         self._has_pending = _never
@@ -479,6 +479,11 @@ class BufferedHttp1Connection(Http1Connection, asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         """Read on."""
         self.data_received(bytes(self._view[:nbytes]))
+
+
+def _alert(error: Exception | None) -> str:
+    """What the server's TLS said as it ended the connection: that it wants another client certificate, say."""
+    return f"the server ended the connection ({error.reason})" if isinstance(error, ssl.SSLError) else ""
 
 
 def _split(data: bytes, at: int) -> tuple[bytes, bytes]:

@@ -19,6 +19,7 @@ from coinapi_ems_async import (
     NotSentReason,
     OrderNotSent,
     Rejected,
+    RejectReason,
     Settings,
     Unknown,
     UsageError,
@@ -319,7 +320,8 @@ async def test_of_two_copies_a_rejected_report_settles_neither(sim: Simulator, p
 async def test_recovery_keeps_to_its_time_and_gives_each_order_its_share(sim: Simulator, path: Path) -> None:
     orders = [an_order() for _ in range(40)]
     async with client(sim, path, reconcile=False) as ems:
-        sim.inject(Injection(operation="order_new", status=502, execute="before", times=40))
+        slow = RejectReason.EXCHANGE_RESPONSE_TIMEOUT  # the service's own word, which ejects no site
+        sim.inject(Injection(operation="order_new", status=504, reject=slow, execute="before", times=40))
         await asyncio.gather(*(ems.orders.submit(order) for order in orders))
     sim.inject(Injection(operation="order_status", status=200, body=None, hang=True, times=20))
     async with client(sim, path) as ems:

@@ -30,6 +30,8 @@ class FakePool(Pool):
         self.cleared = 0
         self.warm = 0
         self.is_taken = False
+        self.given_up = Row.CONNECT_TIMEOUT
+        """How an attempt ends that is taken out of the queue."""
         self.queue: list[Attempt] = []
         self.begun: list[Attempt] = []
         self.in_use = 0
@@ -55,7 +57,7 @@ class FakePool(Pool):
     def abort(self, attempt: Attempt) -> None:
         if attempt in self.queue:
             self.queue.remove(attempt)
-            attempt.fail(TransportFailure(Row.POOL_WAIT if self.is_taken else Row.CONNECT_TIMEOUT))
+            attempt.fail(TransportFailure(Row.POOL_WAIT if self.is_taken else self.given_up))
         elif attempt in self.begun:
             attempt.fail(TransportFailure(Row.NO_ANSWER))
 

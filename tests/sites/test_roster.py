@@ -1,6 +1,7 @@
 """The roster on a clock of the test's own: what it makes of probes and calls, and whom it chooses."""
 
 import logging
+from math import nan
 from random import Random
 from timeit import repeat
 
@@ -15,7 +16,7 @@ from coinapi_ems_async.sites.effects import EFFECTS, Effect
 from coinapi_ems_async.sites.flags import Flag
 from coinapi_ems_async.sites.health import Health
 from coinapi_ems_async.sites.roster import Roster, SiteEntry
-from coinapi_ems_async.sites.selector import hop_cost
+from coinapi_ems_async.sites.selector import Candidate, hop_cost
 
 from .fakes import ACCOUNT, Clock, make_roster, measured, names, pool_of, site, table, url
 
@@ -569,3 +570,25 @@ def test_where_orders_would_go_minds_the_home_if_orders_do() -> None:
     sites = table(site("a"), site("b"), homes={ACCOUNT: "b"})
     roster = measured(sites, {"a": NEAR, "b": FAR}, clock, settings=Settings(prefer_home_for_orders=True))
     assert {entry.site.id for entry in roster.choices().values()} == {"b"}
+
+
+@pytest.mark.parametrize("worth", [ZeroDivisionError(), nan])
+def test_a_cost_that_fails_leaves_the_round_trip(worth: Exception | float) -> None:
+    def cost(_candidate: Candidate) -> float:
+        if isinstance(worth, Exception):
+            raise worth
+        return worth
+
+    roster = measured(table(site("a"), site("b")), {"a": 0.050, "b": 0.005}, Clock(), cost=cost)
+    assert names(roster.ranked(ACCOUNT)) == ["b", "a"]
+    roster.note(roster.entries[url("b")], Row.LOST, "why", exchange_id=ACCOUNT)
+    assert names(roster.ranked(ACCOUNT)) == ["a", "b"]
+
+
+async def test_a_site_that_leaves_sends_away_who_waits_there() -> None:
+    roster = make_roster(table(site("a")), Clock())
+    entry = roster.entries[url("a")]
+    entry.pool.keep_warm(2)
+    await entry.leave(1.0)
+    assert pool_of(entry).cleared == 1
+    assert pool_of(entry).warm == 0
