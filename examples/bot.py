@@ -18,8 +18,9 @@ async def trade(ems: EMSClient) -> None:
     print(f"placed: {report.status}, {report.amount_open} open at {report.price}")
     report = await ems.orders.status(order.client_order_id)
     if report.is_open:
-        report = await ems.orders.cancel(exchange_id=order.exchange_id, client_order_id=order.client_order_id)
-    print(f"then:   {report.status}")
+        await ems.orders.cancel(exchange_id=order.exchange_id, client_order_id=order.client_order_id)
+    final = await ems.orders.wait_final(order.client_order_id)  # a cancel's report is the last one known before it
+    print(f"then:   {final.status}")
 
 
 async def main() -> None:
