@@ -25,14 +25,29 @@ KILLS, ALL_KILLS = 20, 200
 """In a run of the tests, and in an exhaustive one; each takes one to two seconds."""
 _SEED = 20261125
 _MOST_ORDERS = 200
+_KILLS_EACH = 10
 _PATIENCE = 20.0  # s
 
 
 @pytest.fixture(scope="module")
-def servers() -> Iterator[SimulatorProcess]:
-    pace = Pace(reply=0.003, book=0.01, cancel=0)
-    with SimulatorProcess(sites={"near": 0.0, "far": 0.02}, pace=pace, journal=True) as sim:
-        yield sim
+def fleet() -> Iterator[list[SimulatorProcess]]:
+    """The servers of the last kills, none at first."""
+    running: list[SimulatorProcess] = []
+    yield running
+    for sim in running:
+        sim.stop()
+
+
+@pytest.fixture
+def servers(fleet: list[SimulatorProcess], kill: int) -> SimulatorProcess:
+    """Servers for a few kills: their log, which is read whole each time, would grow for ever."""
+    if not fleet or kill % _KILLS_EACH == 0:
+        while fleet:
+            fleet.pop().stop()
+        pace = Pace(reply=0.003, book=0.01, cancel=0)
+        fleet.append(SimulatorProcess(sites={"near": 0.0, "far": 0.02}, pace=pace, journal=True))
+        fleet[0].start()
+    return fleet[0]
 
 
 def seen(sim: SimulatorProcess) -> Counter[str]:
