@@ -8,6 +8,7 @@ import pytest
 
 from coinapi_ems_async import (
     Accepted,
+    ApiKeyHeader,
     EMSClient,
     InvalidRequest,
     NotSent,
@@ -163,6 +164,27 @@ async def test_the_lost_order_of_a_cancelled_caller_is_looked_for(sim: Simulator
     await asyncio.wait([placing])
     await until(lambda: order.client_order_id in ems.orders.settled)
     assert isinstance(ems.orders.settled[order.client_order_id], Accepted)
+
+
+async def test_a_bearer_supplier_that_fails_meanwhile_does_not_end_the_looking(sim: Simulator) -> None:
+    fails = iter([False, True, True])  # the order has a token, the first looks have none
+
+    async def supplier() -> str:
+        if next(fails, False):
+            raise RuntimeError("no token now")
+        return "token"
+
+    auth = ApiKeyHeader(bearer=supplier)
+    async with EMSClient(
+        sim.api_key, management_url=sim.management_url, settings=Settings(reconcile=False), auth=auth
+    ) as ems:
+        fails = iter([False, True, True])
+        order = an_order()
+        sim.inject(Injection(operation="order_new", status=502, execute="before"))
+        assert isinstance(await ems.orders.submit(order), Unknown)
+        outcome = await ems.orders.resolve(order.client_order_id)
+        assert isinstance(outcome, Accepted)
+    assert next(fails, None) is None
 
 
 async def test_many_are_looked_for_at_a_time(sim: Simulator, ems: EMSClient) -> None:
