@@ -207,7 +207,7 @@ async def _awaited(_report: ExecutionReport) -> None:
         {"client_order_id": "a", "on_report": 5},
         {"client_order_id": "a", "on_report": _awaited},
     ],
-    ids=str,
+    ids=lambda given: "-".join(getattr(one, "__name__", str(one)) for one in given.values()),
 )
 async def test_bad_arguments_are_refused_at_once(sim: Simulator, ems: EMSClient, arguments: Any) -> None:
     with pytest.raises(InvalidRequest):
