@@ -283,7 +283,7 @@ class Dispatcher:
         """An order is not known here: ask the site that took it, or, of a status, every capable site in turn."""
         taker = self._ledger.taker(call.request.client_order_id)
         if taker is not None and taker in self._roster.entries:
-            if taker in call.tried or one.entry.site.url == taker:
+            if taker in call.tried or one.entry.site.url == taker or not call.first_time(Move.AFFINE_ONCE):
                 return False
             call.again = self._roster.entries[taker]
             return True

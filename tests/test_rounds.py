@@ -3,11 +3,21 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import pytest
 
-from coinapi_ems_async import ApiKeyHeader, NotSent, NotSentReason, Settings, Unknown, operations
+from coinapi_ems_async import (
+    ApiKeyHeader,
+    CancelOrder,
+    NotSent,
+    NotSentReason,
+    Rejected,
+    Settings,
+    Unknown,
+    operations,
+)
 from coinapi_ems_async.calls import Call
 from coinapi_ems_async.dispatch import Dispatcher
 from coinapi_ems_async.ledger import OrderLedger
@@ -409,6 +419,22 @@ async def test_that_one_site_does_not_know_an_order_is_not_the_last_word() -> No
         assert not reading.done()
         accept(slow)
         assert (await reading).client_order_id == "id"
+
+
+async def test_a_cancel_goes_back_to_the_orders_own_site_once() -> None:
+    """Also if that cannot be reached, and others are asked in its place: none of them knows the order."""
+    async with a_field() as field:
+        field.ledger.taken_by("id", url("a"))
+        request = operations.cancel_order(CancelOrder(exchange_id=ACCOUNT, client_order_id="id"))
+        canceling = asyncio.create_task(field.dispatcher.cancel(request, timeout=5.0))
+        body = b'{"type":"MESSAGE_REJECT","reject_reason":"ORDER_ID_NOT_FOUND"}'
+        for pool in (field.pool("b"), field.pool("c")):
+            await until(partial(len, pool.queue))
+            pool.begin().deliver(WireAnswer(404, (), body))
+        outcome = await canceling
+        assert isinstance(outcome, Rejected)
+        assert field.marks() == 2
+        assert not field.pool("a").queue
 
 
 async def test_closing_refuses_what_races() -> None:
