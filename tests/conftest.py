@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from coinapi_ems_async import EMSClient, NewOrder, Side
 from coinapi_ems_async.simulator import Pace, Simulator
@@ -48,7 +49,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     faults.addoption("--results", type=Path, default=None, help="where finished exhaustive tests are kept")
 
 
+# The same examples in every run: what a change did not break must not stop it. The exhaustive tier looks further,
+# with other examples each time. Machines with company are slow now and then, so no example has a deadline.
+_SLOW = (HealthCheck.too_slow,)
+settings.register_profile("same", derandomize=True, deadline=None, database=None, suppress_health_check=_SLOW)
+settings.register_profile("further", max_examples=1_000, deadline=None, suppress_health_check=_SLOW)
+
+
 def pytest_configure(config: pytest.Config) -> None:
+    settings.load_profile("further" if config.getoption("--exhaustive") else "same")
     # Shells start background jobs with SIGINT ignored, and so would be the commands that tests start and
     # interrupt.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

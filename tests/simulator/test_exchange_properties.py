@@ -3,7 +3,7 @@
 from decimal import Decimal
 from itertools import pairwise
 
-from hypothesis import HealthCheck, settings
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
@@ -153,10 +153,5 @@ class Life(RuleBasedStateMachine):
                 assert self.ends.setdefault(place, order.status) == order.status
 
 
-Life.TestCase.settings = settings(
-    max_examples=40,
-    stateful_step_count=30,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow],
-)
+Life.TestCase.settings = settings(max_examples=40, stateful_step_count=30)
 TestLife = Life.TestCase
