@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from datetime import UTC, datetime
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from .transport.base import Attempt
 
 __all__ = ["Call", "Try", "outcome_of", "read_error", "settled_as", "with_evidence"]
+
+
+_NOTHING: Final[frozenset[Any]] = frozenset()
 
 
 class Try:
@@ -66,6 +69,17 @@ class Try:
 class Call:
     """One call of the user's; times on the monotonic clock, `not_after` wall-clock, all in seconds."""
 
+    again: "SiteEntry | None"
+    """The site to ask next, instead of the best one."""
+    outcome: Outcome | None
+    """Of a new order that was not taken."""
+    report: ExecutionReport | None
+    """Of a new order that was taken."""
+    spent: frozenset[Move]
+    """Moves that a call may make only once, and has made."""
+    tried: frozenset[str]
+    """Sites that it has been to, by URL."""
+
     __slots__ = (
         "again",
         "kind",
@@ -80,24 +94,16 @@ class Call:
         "until",
     )
 
-    def __init__(
-        self, request: Request, *, started: float, timeout: float, not_after: float | None = None
-    ) -> None:
+    # One is made for every order: hardly any ever adds to the two sets.
+    def __init__(self, request: Request, started: float, timeout: float, not_after: float | None = None) -> None:
         self.request = request
         self.kind = request.operation.kind
         self.started = started
         self.until = started + timeout
         self.not_after = not_after
         self.tries: list[Try] = []
-        self.tried: set[str] = set()
-        self.report: ExecutionReport | None = None
-        """Of a new order that was taken."""
-        self.outcome: Outcome | None = None
-        """Of a new order that ended otherwise."""
-        self.again: SiteEntry | None = None
-        """The site to ask next, instead of the best one."""
-        self.spent: set[Move] = set()
-        """Moves that a call may make only once, and has made."""
+        self.again = self.report = self.outcome = None
+        self.tried = self.spent = _NOTHING
 
     @property
     def sent(self) -> int:
@@ -113,7 +119,7 @@ class Call:
         """Whether the call makes this move for the first time; notes that it has."""
         if move in self.spent:
             return False
-        self.spent.add(move)
+        self.spent |= {move}
         return True
 
 

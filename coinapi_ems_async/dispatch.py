@@ -105,7 +105,7 @@ class Dispatcher:
         Raises ConfigurationError: if the bearer supplier fails; nothing was sent then.
         """
         name = request.client_order_id or ""
-        call = Call(request, started=monotonic(), timeout=timeout, not_after=not_after)
+        call = Call(request, monotonic(), timeout, not_after)
         if not self._ledger.begin(name, again=allow_duplicate_id):
             return self._duplicate(call, name)
         try:
@@ -186,18 +186,18 @@ class Dispatcher:
                 return  # what was sent before decides
             attempt = self._attempt(call, entry, token)
             entry.pool.carry(attempt)
-            if attempt.done is not None:
-                one = self._rounds.over(call, entry, attempt)
-            elif self._may_race(call, attempt):
+            if attempt.done is None and self._may_race(call, attempt):
                 one = await self._rounds.finish(call, entry, attempt)
             else:
-                try:
-                    await self._watch.enter(attempt)
-                except asyncio.CancelledError:
-                    self._rounds.leave_alone(call, entry, attempt)
-                    raise
-                finally:
-                    self._watch.leave(attempt)
+                if attempt.done is None:
+                    waiter = self._watch.enter(attempt)
+                    try:
+                        await waiter
+                    except asyncio.CancelledError:
+                        self._rounds.leave_alone(call, entry, attempt)
+                        raise
+                    finally:
+                        self._watch.leave(attempt)
                 one = self._rounds.over(call, entry, attempt)
             call.tries.append(one)
             entry = one.entry
@@ -207,7 +207,7 @@ class Dispatcher:
                 if entry.troubled:
                     self._roster.answered(entry, call.request.exchange_id)
                 return
-            call.tried.add(entry.site.url)
+            call.tried |= {entry.site.url}
             self._note(call, one)
             if monotonic() >= call.until or not await self._goes_on(call, one):
                 return
@@ -230,8 +230,7 @@ class Dispatcher:
             entry, call.again = call.again, None
             return entry
         if call.kind is Kind.NEW_ORDER and not call.tries:
-            best = self._roster.ranked(call.request.exchange_id, for_order=True)
-            return best[0] if best else None
+            return self._roster.first_for_order(call.request.exchange_id)
         ranked = self._roster.ranked(
             call.request.exchange_id,
             tried=call.tried,
@@ -292,8 +291,8 @@ class Dispatcher:
         return self._untried(call)
 
     def _first_site(self, call: Call) -> str | None:
-        best = self._roster.ranked(call.request.exchange_id, for_order=True)
-        return best[0].site.id if best else None
+        best = self._roster.first_for_order(call.request.exchange_id)
+        return best.site.id if best else None
 
     def _untried(self, call: Call) -> bool:
         """Whether the call has not been to every capable site yet."""
@@ -330,19 +329,16 @@ class Dispatcher:
 
     # One attempt
 
-    def _attempt(self, call: Call, entry: SiteEntry, token: str | None) -> Attempt:
-        attempt = self._new_attempt(call, entry, token)
-        if self._closing:
-            attempt.withdraw()
-        return attempt
-
-    def _new_attempt(self, call: Call, entry: SiteEntry, token: str | None) -> Attempt:
+    def _attempt(
+        self, call: Call, entry: SiteEntry, token: str | None, *, even_when_closing: bool = False
+    ) -> Attempt:
         started, until = monotonic(), call.until
         if call.kind is Kind.READ:
             until = min(until, started + self._settings.read_try_timeout)
-        return Attempt(
-            call.request, entry.site.id, started=started, until=until, not_after=call.not_after, bearer=token
-        )
+        attempt = Attempt(call.request, entry.site.id, until, call.not_after, token, started)
+        if self._closing and not even_when_closing:
+            attempt.withdraw()
+        return attempt
 
     def _may_race(self, call: Call, attempt: Attempt) -> bool:
         """Whether other sites may yet take part."""
@@ -361,7 +357,7 @@ class Dispatcher:
         """Make one attempt of a read at one site, whatever comes of it; closing waits for such reads."""
         call = Call(request, started=monotonic(), timeout=until - monotonic())
         token = None if self._auth.bearer is None else await self._auth.token(until - monotonic())
-        attempt = self._new_attempt(call, entry, token)
+        attempt = self._attempt(call, entry, token, even_when_closing=True)
         self._looks.add(attempt)
         entry.pool.carry(attempt)
         try:

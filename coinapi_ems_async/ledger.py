@@ -67,11 +67,17 @@ class OrderLedger:
 
     def begin(self, client_order_id: str, *, again: bool) -> bool:
         """Note that an order is in flight; returns False instead if its id is spent, unless `again`."""
-        if not again and self.is_spent(client_order_id):
-            return False
-        if any(client_order_id in one for one in (self._takers, self._in_flight, self._unresolved)):
+        in_flight = self._in_flight
+        if (
+            client_order_id in self._takers
+            or client_order_id in in_flight
+            or client_order_id in self._unresolved
+            or client_order_id in self._spent
+        ):
+            if not again and self.is_spent(client_order_id):
+                return False
             self._reused.add(client_order_id)
-        self._in_flight[client_order_id] = self._in_flight.get(client_order_id, 0) + 1
+        in_flight[client_order_id] = in_flight.get(client_order_id, 0) + 1
         return True
 
     def end(self, client_order_id: str, *, taken: bool) -> None:

@@ -119,6 +119,9 @@ class Rounds:
 
     def over(self, call: Call, entry: SiteEntry, attempt: Attempt) -> Try:
         """Return how an attempt ended, or stands now that its time is over; what is committed goes on alone."""
+        reading = attempt.reading
+        if reading is not None and reading.row is Row.SUCCESS and call.kind is not Kind.READ:
+            return Try(entry, attempt, Row.SUCCESS, "", reading)  # the usual end of an order
         if attempt.done is None:
             if attempt.committed is None:
                 attempt.abort()
@@ -175,7 +178,7 @@ class Rounds:
             self._drop(one, list(one.racing))
             return end
         call.tries.append(end)
-        call.tried.add(entry.site.url)
+        call.tried |= {entry.site.url}
         self._note(call, end)
         if attempt.committed is None and MATRIX[end.row].for_kind(call.kind) in _GOES_ON:
             self._join(one)
@@ -247,7 +250,7 @@ class Rounds:
         for racer in there:
             if racer.committed is None:
                 one.call.tries.append(Try(one.racing.pop(racer), racer, Row.GIVEN_UP, Row.GIVEN_UP.value))
-                one.call.tried.add(troubled.site.url)
+                one.call.tried |= {troubled.site.url}
                 racer.abort()
 
     def _begin(self, one: Round, entry: SiteEntry, *, is_hedge: bool) -> None:

@@ -129,6 +129,11 @@ class Roster:
             return [entry for entry in entries if entry.site.url not in tried] or entries
         return entries
 
+    def first_for_order(self, exchange_id: str | None) -> SiteEntry | None:
+        """Return the site that `ranked` puts first for an order; None if there is none."""
+        entries = self._choices.ready_for_orders.get(exchange_id) or self._begin(exchange_id, True)
+        return entries[0] if entries else None
+
     def _begin(self, exchange_id: str | None, for_order: bool) -> list[SiteEntry]:
         """The account is asked for the first time, or nobody serves it."""
         entries = self._choices.begin(

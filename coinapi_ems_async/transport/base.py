@@ -12,6 +12,7 @@ import select
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from time import monotonic
 from typing import ClassVar, Final, Protocol
 
@@ -107,11 +108,25 @@ class Attempt:
         "waiter",
     )
 
+    committed: float | None
+    first_byte: float | None
+    done: float | None
+    decoded: float | None
+    connection: int | None
+    transport: asyncio.Transport | None
+    carrier: "Carrier | None"
+    rivals: "Sequence[Attempt]"
+    answer: WireAnswer | None
+    reading: Reading | None
+    failure: TransportFailure | None
+    on_settled: "Callable[[Attempt], None] | None"
+    waiter: asyncio.Future[None] | None
+
+    # One is made for every order: assigned in chains, which costs 0.3 us instead of 0.5.
     def __init__(
         self,
         request: Request,
         site: str,
-        *,
         until: float,
         not_after: float | None = None,
         bearer: str | None = None,
@@ -123,21 +138,11 @@ class Attempt:
         self.not_after = not_after
         self.bearer = bearer
         self.started = self.connected = monotonic() if started is None else started
-        self.committed: float | None = None
-        self.first_byte: float | None = None
-        self.done: float | None = None
-        self.decoded: float | None = None
-        self.connection: int | None = None
-        self.transport: asyncio.Transport | None = None
-        self.reused = False
-        self.carrier: Carrier | None = None
-        self.rivals: Sequence[Attempt] = ()
-        self.answer: WireAnswer | None = None
-        self.reading: Reading | None = None
-        self.failure: TransportFailure | None = None
-        self.on_settled: Callable[[Attempt], None] | None = None
-        self.waiter: asyncio.Future[None] | None = None
-        self._withdrawn = False
+        self.committed = self.first_byte = self.done = self.decoded = self.connection = None
+        self.transport = self.carrier = self.answer = self.reading = self.failure = None
+        self.on_settled = self.waiter = None
+        self.reused = self._withdrawn = False
+        self.rivals = ()
 
     def __deepcopy__(self, memo: object) -> "Attempt":
         # It travels as a trace context of aiohttp, and recorders of requests copy those whole: loop and all.
@@ -424,8 +429,8 @@ _numbers: Final = itertools.count(1)
 _POLLABLE: Final = hasattr(select, "poll")
 
 
-def poll_of(transport: asyncio.BaseTransport) -> Callable[[], bool]:
-    """Return a function that tells whether a connection has something to read: a FIN, a reset, or bytes.
+def poll_of(transport: asyncio.BaseTransport) -> Callable[[], object]:
+    """Return a function whose value is true if a connection has something to read: a FIN, a reset, or bytes.
 
     The event loop may not have got round to it yet; a request sent now would be lost. Costs 0.3 us, against 1.0
     for a new poll object each time.
@@ -436,10 +441,9 @@ def poll_of(transport: asyncio.BaseTransport) -> Callable[[], bool]:
     poller = select.poll()
     with contextlib.suppress(ValueError, OSError):
         poller.register(sock.fileno(), select.POLLIN)
-    poll = poller.poll
-    return lambda: bool(poll(0))
+    return partial(poller.poll, 0)
 
 
 def has_pending_bytes(transport: asyncio.BaseTransport) -> bool:
     """Whether an idle connection has something to read, or is closing."""
-    return transport.is_closing() or poll_of(transport)()
+    return transport.is_closing() or bool(poll_of(transport)())

@@ -89,7 +89,7 @@ class Http1Connection(Connection, asyncio.Protocol):
         self._stall = settings.stall_timeout
         self._parser = httptools.HttpResponseParser(self)
         self._transport: asyncio.Transport | None = None
-        self._has_pending: Callable[[], bool] = _never
+        self._has_pending: Callable[[], object] = _never
         self._attempt: Attempt | None = None
         """Whose answer is due."""
         self._closing = False

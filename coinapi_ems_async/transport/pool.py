@@ -93,7 +93,8 @@ class SitePool(Pool):
     def carry(self, attempt: Attempt) -> None:
         """Carry the attempt, at once or in its turn; see `Pool.carry`."""
         for_order = attempt.request.operation.kind is not Kind.READ
-        if not self._orders and (for_order or not self._reads) and self._has_slot(for_order) and not self._closed:
+        is_next = not self._orders and (for_order or not self._reads)
+        if is_next and self._ready and self._has_slot(for_order) and not self._closed:
             connection = self._pop(attempt.started)
             if connection is not None:
                 self._begin(connection, attempt, for_order)
