@@ -28,7 +28,7 @@ from .errors import (
     UnexpectedAnswer,
     ValidationFailed,
 )
-from .matrix import REJECTED_AS, Kind, Row
+from .matrix import REJECTED_AS, SUCCESS, Kind, Row
 from .models.enums import RejectReason
 from .models.orders import ExecutionReport
 from .models.reading import AnswerReader, Undecodable
@@ -95,13 +95,13 @@ def _success(request: Request, status: int, body: bytes) -> Reading:
         return Reading(row=Row.UNREADABLE, status=status, message=str(error))
     if isinstance(value, ExecutionReport):
         if value.client_order_id == request.client_order_id and request.exchange_order_id is None:
-            return Reading(row=Row.SUCCESS, status=status, value=value)
+            return Reading(row=SUCCESS, status=status, value=value)
         row = _report_row(request, value)
         said = "" if row is Row.SUCCESS else f"the answer is about {value.client_order_id!r}"
         return Reading(row=row, status=status, value=value, message=said)
     if request.kind is Kind.CANCEL_ALL:
         return _acknowledged(value, status, body)
-    return Reading(row=Row.SUCCESS, status=status, value=value)
+    return Reading(row=SUCCESS, status=status, value=value)
 
 
 def _acknowledged(value: MessageReject, status: int, body: bytes) -> Reading:
@@ -111,7 +111,7 @@ def _acknowledged(value: MessageReject, status: int, body: bytes) -> Reading:
         return Reading(row=row, status=status, message=message, reject=value)
     if "reject_reason" in value.unread:
         return Reading(row=Row.UNREADABLE, status=status, message="the reject_reason cannot be read")
-    return Reading(row=Row.SUCCESS, status=status, value=value)
+    return Reading(row=SUCCESS, status=status, value=value)
 
 
 def _report_row(request: Request, report: ExecutionReport) -> Row:

@@ -21,7 +21,7 @@ from .budget import RetryBudget
 from .calls import Call, Try, outcome_of, read_error, settled_as, with_evidence
 from .errors import ConfigurationError, EMSError
 from .ledger import OrderLedger
-from .matrix import MATRIX, UNPROCESSED, Kind, Move, Row
+from .matrix import MATRIX, NEW_ORDER, READ, SUCCESS, UNPROCESSED, Kind, Move, Row
 from .models.lifecycle import OrderStatus
 from .models.orders import ExecutionReport
 from .observer import Observer
@@ -48,6 +48,7 @@ _ENDED: Final[Mapping[type[Outcome], str]] = {
     NotSent: "not sent",
     Unknown: "unknown",
 }
+_REJECTED: Final = OrderStatus.REJECTED
 _FIRST_PAUSE: Final = 0.05
 _MOST_PAUSE: Final = 2.0
 _DEFAULT_RETRY_AFTER: Final = 1.0
@@ -201,9 +202,9 @@ class Dispatcher:
                 one = self._rounds.over(call, entry, attempt)
             call.tries.append(one)
             entry = one.entry
-            if call.kind is Kind.NEW_ORDER:
+            if call.kind is NEW_ORDER:
                 self._note_order(call, one)
-            if one.row is Row.SUCCESS:
+            if one.row is SUCCESS:
                 if entry.troubled:
                     self._roster.answered(entry, call.request.exchange_id)
                 return
@@ -229,7 +230,7 @@ class Dispatcher:
         if call.again is not None:
             entry, call.again = call.again, None
             return entry
-        if call.kind is Kind.NEW_ORDER and not call.tries:
+        if call.kind is NEW_ORDER and not call.tries:
             return self._roster.first_for_order(call.request.exchange_id)
         ranked = self._roster.ranked(
             call.request.exchange_id,
@@ -333,7 +334,7 @@ class Dispatcher:
         self, call: Call, entry: SiteEntry, token: str | None, *, even_when_closing: bool = False
     ) -> Attempt:
         started, until = monotonic(), call.until
-        if call.kind is Kind.READ:
+        if call.kind is READ:
             until = min(until, started + self._settings.read_try_timeout)
         attempt = Attempt(call.request, entry.site.id, until, call.not_after, token, started)
         if self._closing and not even_when_closing:
@@ -342,16 +343,16 @@ class Dispatcher:
 
     def _may_race(self, call: Call, attempt: Attempt) -> bool:
         """Whether other sites may yet take part."""
-        return (attempt.committed is None or call.kind is Kind.READ) and len(self._roster.entries) > 1
+        return (attempt.committed is None or call.kind is READ) and len(self._roster.entries) > 1
 
     def _note_order(self, call: Call, one: Try) -> None:
         """Remember where a new order went, and its report if it was taken."""
         attempt = one.attempt
         if attempt.committed is not None and one.row not in UNPROCESSED:
             self._ledger.taken_by(call.request.client_order_id or "", one.entry.site.url)
-            if one.row is Row.SUCCESS and one.reading is not None:
+            if one.row is SUCCESS and one.reading is not None:
                 report = one.reading.value
-                call.report = None if report.status is OrderStatus.REJECTED else report
+                call.report = None if report.status is _REJECTED else report
 
     async def _look_at(self, entry: SiteEntry, request: Request, until: float) -> Try:
         """Make one attempt of a read at one site, whatever comes of it; closing waits for such reads."""

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 from .outcomes import RejectedReason
 
-__all__ = ["MATRIX", "REJECTED_AS", "UNPROCESSED", "Kind", "Move", "Row", "Rule"]
+__all__ = ["MATRIX", "NEW_ORDER", "READ", "REJECTED_AS", "SUCCESS", "UNPROCESSED", "Kind", "Move", "Row", "Rule"]
 
 
 class Kind(StrEnum):
@@ -71,6 +71,13 @@ class Row(Enum):
     GATEWAY_TIMEOUT = "gateway time-out"
     OTHER_REFUSAL = "another refusal"
     OTHER_FAILURE = "another failure"
+
+
+# What every order is compared with. On Python 3.11 a member of an enumeration takes 85 ns to look up, and there
+# were a dozen such looks on the way of one order.
+NEW_ORDER: Final = Kind.NEW_ORDER
+READ: Final = Kind.READ
+SUCCESS: Final = Row.SUCCESS
 
 
 class Move(Enum):

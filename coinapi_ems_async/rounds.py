@@ -13,7 +13,7 @@ from typing import Final
 
 from .calls import Call, Try
 from .hedging import ServiceTimes
-from .matrix import MATRIX, Kind, Move, Row
+from .matrix import MATRIX, READ, SUCCESS, Kind, Move, Row
 from .settings import Settings
 from .sites.health import Health
 from .sites.roster import Roster, SiteEntry
@@ -120,8 +120,8 @@ class Rounds:
     def over(self, call: Call, entry: SiteEntry, attempt: Attempt) -> Try:
         """Return how an attempt ended, or stands now that its time is over; what is committed goes on alone."""
         reading = attempt.reading
-        if reading is not None and reading.row is Row.SUCCESS and call.kind is not Kind.READ:
-            return Try(entry, attempt, Row.SUCCESS, "", reading)  # the usual end of an order
+        if reading is not None and reading.row is SUCCESS and call.kind is not READ:
+            return Try(entry, attempt, SUCCESS, "", reading)  # the usual end of an order
         if attempt.done is None:
             if attempt.committed is None:
                 attempt.abort()

@@ -215,7 +215,7 @@ class Attempt:
         self.reading = reading = read_answer(self.request, answer.status, headers, answer.body)
         self.decoded = monotonic()
         self._tell()
-        return reading.row is not Row.OUT_OF_STEP
+        return reading.row is not _OUT_OF_STEP
 
     def fail(self, failure: TransportFailure) -> None:
         """Settle without a complete answer; whatever came first stays."""
@@ -422,6 +422,7 @@ def is_change(request: Request) -> bool:
     return request.operation.kind in _CHANGES
 
 
+_OUT_OF_STEP: Final = Row.OUT_OF_STEP
 _OVERTAKEN: Final = "another site had a connection first"
 _CHANGES: Final = frozenset({Kind.NEW_ORDER, Kind.CANCEL_ONE, Kind.CANCEL_ALL})
 _NO_HEADERS: Final[Mapping[str, str]] = {}

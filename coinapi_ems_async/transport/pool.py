@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 from time import monotonic
 from typing import Final
 
-from ..matrix import Kind, Row
+from ..matrix import READ, Row
 from ..operations import Request
 from ..settings import Settings
 from .base import Attempt, Connection, Owner, Pool, TransportFailure
@@ -92,7 +92,7 @@ class SitePool(Pool):
 
     def carry(self, attempt: Attempt) -> None:
         """Carry the attempt, at once or in its turn; see `Pool.carry`."""
-        for_order = attempt.request.operation.kind is not Kind.READ
+        for_order = attempt.request.operation.kind is not READ
         is_next = not self._orders and (for_order or not self._reads)
         if is_next and self._ready and self._has_slot(for_order) and not self._closed:
             connection = self._pop(attempt.started)
@@ -116,7 +116,7 @@ class SitePool(Pool):
 
     def is_full(self, request: Request) -> bool:
         """Whether such a request has to wait until another one has ended."""
-        return not self._has_slot(request.operation.kind is not Kind.READ)
+        return not self._has_slot(request.operation.kind is not READ)
 
     def is_outdated(self, attempt: Attempt) -> bool:
         """Whether the attempt's connection is older than the last `clear`."""
@@ -156,7 +156,7 @@ class SitePool(Pool):
     def finished(self, connection: Connection, attempt: Attempt) -> None:
         """Take back the slot, and the connection if it can go on."""
         self._taken -= 1
-        if attempt.request.operation.kind is Kind.READ:
+        if attempt.request.operation.kind is READ:
             self._taken_by_reads -= 1
         if not connection.is_listed and connection.room > 0:
             self._list(connection)
