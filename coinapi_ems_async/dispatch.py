@@ -69,7 +69,8 @@ class Dispatcher:
         self._observer = observer
         self._budget = RetryBudget()
         self._random = random.Random()  # noqa: S311  # spreads load, protects nothing
-        self._watch: Watch[Attempt | Round] = Watch()
+        self._watch: Watch[Attempt | Round] = Watch(settings.busy_poll)
+        self._is_polling = settings.busy_poll > 0
         self._closing = False
         self._looks: set[Attempt] = set()
         """Those that look for orders: closing waits for what they find."""
@@ -192,6 +193,8 @@ class Dispatcher:
             else:
                 if attempt.done is None:
                     waiter = self._watch.enter(attempt)
+                    if self._is_polling and call.kind is not READ:
+                        self._watch.stay_awake()
                     try:
                         await waiter
                     except asyncio.CancelledError:

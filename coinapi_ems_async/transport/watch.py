@@ -28,10 +28,15 @@ class Watch(Generic[_W]):
 
     A timer for each order would cost more than all else that is done while it waits (1.2 us of 15): there is one,
     for the earliest deadline, and it looks through all when it fires.
+
+    busy_poll: seconds for which `stay_awake` keeps the loop from sleeping, at most.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, busy_poll: float = 0.0) -> None:
         self._loop = asyncio.get_running_loop()
+        self._busy_poll = busy_poll
+        self._awake_until = -inf
+        self._is_awake = False
         self._waiting: set[_W] = set()
         self._due = inf
         self._timer: asyncio.TimerHandle | None = None
@@ -54,6 +59,19 @@ class Watch(Generic[_W]):
         who.waiter = None
         if self._left is not None:
             self._left.set()
+
+    def stay_awake(self) -> None:
+        """Keep the loop turning until nobody waits, or so many seconds after the last call of this."""
+        self._awake_until = monotonic() + self._busy_poll
+        if not self._is_awake:
+            self._is_awake = True
+            self._loop.call_soon(self._turn)
+
+    def _turn(self) -> None:
+        """With something to do soon, the loop only looks at its sockets and does not wait for them."""
+        self._is_awake = bool(self._waiting) and monotonic() < self._awake_until
+        if self._is_awake:
+            self._loop.call_soon(self._turn)
 
     def _schedule(self, due: float) -> None:
         if self._timer is not None:
