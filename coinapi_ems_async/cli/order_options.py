@@ -1,11 +1,12 @@
 """The options that describe an order, shared by the commands that send one."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 
-__all__ = ["ClientOrderId", "Exchange", "ExchangeHint", "Journal", "OrderOptions"]
+__all__ = ["ClientOrderId", "Exchange", "ExchangeHint", "Journal", "NotAfter", "OrderForm", "OrderOptions"]
 
 _ORDER: Final = "Order"
 Exchange = Annotated[
@@ -20,7 +21,10 @@ ClientOrderId = Annotated[
     str | None,
     typer.Option("--client-order-id", metavar="ID", help="The order's own id; a UUID by default."),
 ]
-
+NotAfter = Annotated[
+    str | None,
+    typer.Option("--not-after", metavar="ISO-TIME", help="Send nothing later than this; with its zone."),
+]
 Journal = Annotated[
     Path | None,
     typer.Option(
@@ -100,3 +104,22 @@ class OrderOptions:
             rich_help_panel=_ORDER,
         ),
     ]
+
+
+@dataclass(kw_only=True)
+class OrderForm:
+    """One order as it was typed; nothing of it is checked yet."""
+
+    exchange: Exchange
+    side: OrderOptions.Side
+    amount: OrderOptions.Amount
+    price: OrderOptions.Price
+    symbol: OrderOptions.Symbol = None
+    symbol_exchange: OrderOptions.SymbolExchange = None
+    tif: OrderOptions.TimeInForce = None
+    expire_time: OrderOptions.ExpireTime = None
+    exec_inst: OrderOptions.ExecInst = None
+    marketable: OrderOptions.Marketable = False
+    fill_or_kill: OrderOptions.FillOrKill = False
+    force: OrderOptions.Force = False
+    client_order_id: ClientOrderId = None
