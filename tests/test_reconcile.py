@@ -22,10 +22,10 @@ from coinapi_ems_async.calls import Try
 from coinapi_ems_async.ledger import OrderLedger
 from coinapi_ems_async.operations import Request
 from coinapi_ems_async.reconcile import Reconciler
-from coinapi_ems_async.simulator import Injection, Pace, Simulator
+from coinapi_ems_async.simulator import Injection, Simulator
 from coinapi_ems_async.sites.roster import SiteEntry
 
-from .conftest import ACCOUNT, EAST, OREGON, WEST, an_order
+from .conftest import ACCOUNT, EAST, OREGON, WEST, an_order, three_sites
 from .sites.fakes import Clock, make_roster, table
 
 NEAR, FAR = EAST, WEST
@@ -34,10 +34,7 @@ QUICK = Settings(late_answer=0.2, close_wait=0.5)
 
 @pytest.fixture
 async def sim() -> AsyncIterator[Simulator]:
-    """Three sites, of which the first is the nearest; each knows only its own orders."""
-    pace = Pace(reply=0, book=0, cancel=0)
-    sites = {NEAR: 0.0, FAR: 0.03, OREGON: 0.06}
-    async with Simulator(sites=sites, pace=pace, seed=7, shared_orders=False) as simulator:
+    async with three_sites() as simulator:
         yield simulator
 
 

@@ -64,6 +64,7 @@ async def bench(
         return None
 
     def make() -> NewOrder:
+        """Each has an id of its own."""
         return NewOrder(
             exchange_id=exchange or "",
             symbol_id_coinapi=symbol,
@@ -83,9 +84,11 @@ async def bench(
 
 def _read(run: Invocation, exchange: str | None, client_order_id: str | None) -> Call:
     async def status(ems: EMSClient) -> object:
+        """Read the status of the one order."""
         return await ems.orders.status(client_order_id or "", exchange_id=exchange, timeout=run.timeout)
 
     async def opened(ems: EMSClient) -> object:
+        """Read the open orders."""
         return await ems.orders.open(exchange, timeout=run.timeout)
 
     return opened if client_order_id is None else status

@@ -90,7 +90,10 @@ def command(app: typer.Typer, name: str, options: tuple[str, ...] = COMMON) -> C
     """
 
     def add(body: Body) -> Body:
+        """Add `body`, and leave it as it is."""
+
         def entry(context: typer.Context, **given: Any) -> None:
+            """What typer calls, with all that was typed."""
             mine = Options(**{option: given.pop(option) for option in options})
             run = Invocation(mine.over(context.obj or Options()))
             arguments = _gathered(body, given)

@@ -211,6 +211,7 @@ async def wait(
     """
 
     def note(report: ExecutionReport) -> None:
+        """Tell people of each step."""
         if not run.out.json:
             run.out.note(f"{report.status}, {amount_words(report.amount_filled)} filled")
 

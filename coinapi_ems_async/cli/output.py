@@ -90,6 +90,7 @@ class _Clean:
         return getattr(sys.stdout, name)  # the one there is now: tests replace it
 
     def write(self, text: str) -> int:
+        """Write it at once, without secrets."""
         self._write(text)
         return len(text)
 
@@ -101,6 +102,7 @@ class _Errors:
         return getattr(sys.stderr, name)
 
     def write(self, text: str) -> int:
+        """Write it at once, or drop it."""
         with contextlib.suppress(OSError):
             sys.stderr.write(text)
             sys.stderr.flush()
