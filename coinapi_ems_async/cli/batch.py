@@ -68,7 +68,7 @@ async def place_many(
     executed all the same, else 3 if any was refused, else 4 if any was not sent.
     """
     lines = read_orders(await asyncio.to_thread(read_text, file), file)
-    latest = parsing.latest("--not-after", not_after)
+    latest = parsing.moment("--not-after", not_after)
     for line in lines:
         for said in line.notes:
             run.out.note(f"note: line {line.line}: {said}", "warn")

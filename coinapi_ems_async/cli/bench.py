@@ -16,7 +16,7 @@ from .commands import command
 from .context import AuthWay, Invocation
 from .data import outcome_data
 from .exits import Exit, Failure, exit_of_outcome
-from .order_options import OrderOptions
+from .order_options import OrderOptions, as_typed
 from .order_view import unknown_advice
 from .sheet import Bar, Sheet
 from .stats import Summary, summarise
@@ -59,6 +59,11 @@ async def bench(
     of your choice through the best site and cancels each at once: choose a price far from the market. Orders
     are real: --execute is needed, and the first that is not accepted ends the run.
     """
+    lacking = [
+        name for name, given in {"exchange": exchange, "amount": amount, "price": price}.items() if not given
+    ]
+    if orders and lacking:
+        raise Failure(f"--orders needs {', '.join(f'--{name}' for name in lacking)}.")
     if not orders:
         await _bench_reads(run, count, _read(run, exchange, client_order_id))
         return None
@@ -74,7 +79,8 @@ async def bench(
             price=price,
         )
 
-    first = make()
+    with as_typed():
+        first = make()
     if not execute:
         told = f"place and cancel {count} orders: {first.side.lower()} {amount} at {price} on {exchange}"
         run.out.show({"executed": False, "message": NOTHING_SENT, "would": told}, f"would {told}", NOTHING_SENT)

@@ -152,6 +152,7 @@ def execute(run: Invocation, body: Callable[[], Awaitable[Exit | None]]) -> Exit
     """Run a command's body in an event loop; whatever it raises becomes one sentence and an exit status."""
     with _diagnostics(run):
         try:
+            run.check()
             with asyncio.Runner(loop_factory=run.loop_factory()) as runner:
                 status = runner.run(_await(body))
             return _written(run, status)

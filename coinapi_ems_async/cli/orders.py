@@ -21,7 +21,7 @@ from .context import Invocation
 from .data import error_data, request_data
 from .exits import Exit, Failure
 from .order_ends import announce, ended, note_kept
-from .order_options import Exchange, ExchangeHint, Journal, NotAfter, OrderForm
+from .order_options import Exchange, ExchangeHint, Journal, NotAfter, OrderForm, as_typed
 from .order_view import order_words, pairs, report_view
 from .tables import amount as amount_words
 from .tables import history_table, orders_table
@@ -46,7 +46,7 @@ async def place(
     have been executed all the same: do not send it again, follow it with `orders status` or `orders wait`.
     """
     order = _order(run, form)
-    latest = parsing.latest("--not-after", not_after)
+    latest = parsing.moment("--not-after", not_after)
     request = operations.new_order(order)
     if not execute:
         note_lacking(run, order)
@@ -99,7 +99,8 @@ def _new_order(run: Invocation, make: Callable[..., NewOrder], fields: Mapping[s
     """Make the order; its warnings become notes."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        order = make(**fields)
+        with as_typed():
+            order = make(**fields)
     for one in caught:
         run.out.note(f"note: {one.message}", "warn")
     return order
@@ -137,7 +138,10 @@ async def cancel(
 
     The report is the last one known, often PENDING_CANCEL: follow it with `coinapi-ems orders status`.
     """
-    order = CancelOrder(exchange_id=exchange, client_order_id=client_order_id, exchange_order_id=exchange_order_id)
+    with as_typed():
+        order = CancelOrder(
+            exchange_id=exchange, client_order_id=client_order_id, exchange_order_id=exchange_order_id
+        )
     words = f"cancel the order {client_order_id or exchange_order_id} on {exchange}"
     if not execute:
         _dry(run, operations.cancel_order(order), words)
@@ -227,8 +231,12 @@ async def wait(
 
 
 def _not_final(run: Invocation, error: DeadlineExceeded) -> Exit:
-    state = "which proves nothing" if error.report is None else "it goes on all the same"
-    said = f"{error.message.rstrip('.')}; {state}: wait longer with --timeout SECONDS."
+    said = error.message.rstrip(".")
+    if error.report is not None:
+        said += "; it goes on all the same"
+    elif "proves nothing" not in said:
+        said += "; which proves nothing"
+    said += ": wait longer with --timeout SECONDS."
     run.out.fail(said, Exit.FAILED, error_data(error) | {"message": said, "report": error.report})
     return Exit.FAILED
 

@@ -16,12 +16,11 @@ from .commands import LOCAL, command
 from .context import Invocation, read_key
 from .exits import Failure
 from .simulate_options import (
-    DEFAULT_SITES,
     AuthFail,
     PaceChoice,
     SimulateOptions,
     read_faults,
-    read_site,
+    read_sites,
     read_variants,
 )
 from .tables import table
@@ -89,7 +88,7 @@ def _secret(run: Invocation, file: Path | None, what: str) -> str | None:
 def _made(given: SimulateOptions, settings: dict[str, Any]) -> "Simulator":
     from ..simulator import Pace, Simulator
 
-    sites = dict(map(read_site, given.site or DEFAULT_SITES))
+    sites = read_sites(given.site)
     pace = Pace.captured() if given.pace is PaceChoice.CAPTURED else Pace()
     try:
         return Simulator(sites=sites, pace=pace, **settings)

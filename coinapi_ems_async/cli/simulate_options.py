@@ -15,12 +15,11 @@ if TYPE_CHECKING:
     from ..simulator.specs import Spec
 
 __all__ = [
-    "DEFAULT_SITES",
     "AuthFail",
     "PaceChoice",
     "SimulateOptions",
     "read_faults",
-    "read_site",
+    "read_sites",
     "read_variants",
 ]
 
@@ -170,6 +169,19 @@ def read_site(text: str) -> tuple[str, float]:
     if not name or not 0 <= seconds < 60:
         raise Failure(f"--site {text!r} is not of the form ID=MILLISECONDS, such as aws-eu-west-1-prd=15.")
     return name, seconds
+
+
+def read_sites(given: Sequence[str] | None) -> dict[str, float]:
+    """Return the delays of sites, seconds, by their ids; those of the default sites if none is given.
+
+    Raises Failure: if a text has another form, or an id stands there twice.
+    """
+    found: dict[str, float] = {}
+    for name, delay in map(read_site, given or DEFAULT_SITES):
+        if name in found:
+            raise Failure(f"--site {name!r} stands there twice; give each site an id of its own.")
+        found[name] = delay
+    return found
 
 
 def read_faults(given: Sequence[str] | None) -> "list[Spec]":
