@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ..simulator.specs import Spec
 
 __all__ = [
+    "ACCOUNTS",
     "AuthFail",
     "PaceChoice",
     "SimulateOptions",
@@ -24,6 +25,8 @@ __all__ = [
 ]
 
 DEFAULT_SITES: Final = ("aws-us-east-1-prd=40", "aws-eu-west-1-prd=15", "aws-us-west-2-prd=5")
+ACCOUNTS: Final = ("KRAKEN", "KRAKEN/JOHN", "BITMEX/JOHN", "DERIBIT")
+"""What the simulator serves by itself; it is loaded only when it runs."""
 _SERVERS: Final = "Servers"
 _FAULTS: Final = "Faults"
 _WIRE: Final = "Wire"
@@ -64,7 +67,7 @@ class SimulateOptions:
         list[str] | None,
         typer.Option(
             metavar="EXCHANGE",
-            help="An exchange account every site serves; may be repeated.",
+            help=f"An exchange account every site serves; may be repeated. By default {', '.join(ACCOUNTS)}.",
             rich_help_panel=_SERVERS,
         ),
     ] = None

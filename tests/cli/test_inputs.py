@@ -111,7 +111,8 @@ def test_the_wrong_key(cli: Cli, service: Service, monkeypatch: pytest.MonkeyPat
         ran = cli(*command)
         assert ran.code == 6, ran
         assert "401" in ran.sentence or "credentials" in ran.sentence
-        assert "check the key" in ran.sentence
+        assert ran.sentence.count("check the") == 1
+        assert "check the key in $COINAPI_API_KEY" in ran.sentence
         assert cli(*command, "--json").json["error"]["status"] == 401
 
 
@@ -146,6 +147,13 @@ def test_a_self_hosted_server(cli: Cli, service: Service) -> None:
     assert cli("balances", ACCOUNT, "--self-hosted", url, "--auth", "header").code == 0
     assert "self-hosted" in cli("sites", "--self-hosted", url).out
     assert "no Managed Cloud API" in cli("accounts", "list", "--self-hosted", url).sentence
+
+
+def test_an_account_that_no_site_serves(cli: Cli, service: Service) -> None:
+    ran = cli("balances", "NOWHERE")
+    assert ran.code == 6
+    assert ran.sentence.startswith("error: GET /v1/balances: no known site serves NOWHERE; served are: ")
+    assert "--exchange must have" in cli("accounts", "list", "--exchange", "").sentence
 
 
 def test_no_endpoints(cli: Cli, service: Service) -> None:

@@ -273,6 +273,7 @@ def test_an_order_that_does_not_end_in_time_is_6(cli: Cli, service: Service) -> 
     assert told.code == 6
     assert told.json["error"]["type"] == "DeadlineExceeded"
     assert told.json["error"]["report"]["status"] == "NEW"
+    assert cli("orders", "wait", "nobody", "--timeout", "0.3").sentence.count("proves nothing") == 1
     nobody = cli("orders", "wait", "nobody", "--timeout", "0.3", "--json")
     assert nobody.code == 6
     assert nobody.json["error"]["report"] is None
