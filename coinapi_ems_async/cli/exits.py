@@ -97,7 +97,7 @@ _WORDS: Final = (
         "a number of at most 64 digits, such as 0.045",
     ),
     ("no site serves the exchange account, or none was left: no known site", "no known site"),
-    ("check the API key (a fresh one may take", "(a fresh key may take"),
+    ("; check the API key (a fresh one", " (a fresh key"),
     ("filter_exchange_id", "--exchange"),
     ("EMSClient.self_hosted(url)", "--self-hosted URL"),
     ("EMSClient.cloud_only(...) and its accounts.save", "`coinapi-ems accounts save`"),
