@@ -154,8 +154,8 @@ class _Batch:
         out.show(self._data() | ({"advice": advice} if advice else {}), self._view(), summary)
         if out.lost:
             out.note(f"{summary}; standard output could not be written: {out.lost}", "bold")
-        if advice and not out.json:
-            out.note(advice, "bold bad")
+        if advice:
+            out.advise(advice)
 
     def _interrupted(self, ems: EMSClient) -> Exit:
         """Tell of every order what is known: its outcome, or that it was sent, or that it never was."""
@@ -169,7 +169,7 @@ class _Batch:
         error = {"type": "Interrupted", "message": said, "exit_code": int(Exit.INTERRUPTED)}
         out = self.run.out
         out.show(self._data() | {"error": error, "unresolved": sent}, self._view())
-        if not out.json:
+        if not out.json or out.lost:
             out.fail(said, Exit.INTERRUPTED)
         return Exit.INTERRUPTED
 

@@ -172,6 +172,11 @@ class Output:
         console = self.console if self._is_live and self._errors.is_terminal else self._errors
         console.print(f"[{style}]{escape(self.clean(text))}[/]")
 
+    def advise(self, text: str, style: str = "bold bad") -> None:
+        """Note what to do about an answer; with `json` the answer says it, so only if that is lost."""
+        if not self.json or self.lost:
+            self.note(text, style)
+
     @contextlib.contextmanager
     def live(self) -> Iterator[Callable[[RenderableType], None]]:
         """Lend a function that replaces what is shown; for a terminal only."""

@@ -75,8 +75,8 @@ def _tell(run: Invocation, orders: Sequence[RecoveredOrder]) -> Exit | None:
     if unknown:
         data["advice"] = f"{len(unknown)} of {len(orders)} stay UNKNOWN. {_UNKNOWN}"
     run.out.show(data, *views)
-    if unknown and not run.out.json:
-        run.out.note(data["advice"], "bold bad")
+    if unknown:
+        run.out.advise(data["advice"])
     return Exit.UNKNOWN if unknown else None
 
 

@@ -15,6 +15,7 @@ from coinapi_ems_async.cli.output import THEME, without_unicode
 from coinapi_ems_async.cli.sheet import Bar, Sheet
 from coinapi_ems_async.cli.stats import summarise
 from coinapi_ems_async.errors import InvalidRequest
+from coinapi_ems_async.simulator import Injection
 
 from .conftest import ROOT, Cli, Service, environment
 
@@ -135,6 +136,14 @@ def test_the_outcome_of_an_order_survives_a_lost_output(service: Service, name: 
 def test_a_rejection_survives_a_lost_output(service: Service) -> None:
     done = shell(f"{PLACE} --amount 100000000 --price 9000 >/dev/full")
     assert done.returncode == 3, done.stderr
+
+
+@pytest.mark.parametrize("more", ["", "--json"])
+def test_what_to_do_about_an_unknown_outcome_survives_a_lost_output(service: Service, more: str) -> None:
+    service.do(lambda: service.sim.inject(Injection(operation="order_new", status=503)))
+    done = shell(f"{PLACE} --amount 1 --price 9000 --client-order-id lost {more} >/dev/full")
+    assert done.returncode == 5, done.stderr
+    assert "do NOT send it again" in done.stderr
 
 
 @pytest.mark.parametrize("way", [">/dev/full", ">&-"])
