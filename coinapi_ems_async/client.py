@@ -107,24 +107,37 @@ class EMSClient:
         self.settings = _checked(Settings, settings, Settings)
         auth = _checked(Auth, auth, ApiKeyHeader)
         url = management_url or os.environ.get(MANAGEMENT_VARIABLE) or MANAGEMENT_URL
-        self._set_up(
-            SessionConfig(
-                key="" if isinstance(auth, NoAuth) else find_api_key(api_key),
-                auth=auth,
-                settings=self.settings,
-                management_url=check_base_url(url, allow_plain=self.settings.allow_plain_http),
-                site_url=None,
-                tls=_checked_context(ssl_context),
-                management_session=management_session,
-                cost=cost,
-                transport=check_transport(transport),
-                proxy=check_proxy(proxy),
-                trust_env=trust_env,
-                on_call=_checked_hook("on_call", on_call),
-                on_settled=_checked_hook("on_settled", on_settled),
-                journal=_checked_path(journal),
-            )
+        self._config = SessionConfig(
+            key="" if isinstance(auth, NoAuth) else find_api_key(api_key),
+            auth=auth,
+            settings=self.settings,
+            management_url=check_base_url(url, allow_plain=self.settings.allow_plain_http),
+            site_url=None,
+            tls=_checked_context(ssl_context),
+            management_session=management_session,
+            cost=cost,
+            transport=check_transport(transport),
+            proxy=check_proxy(proxy),
+            trust_env=trust_env,
+            on_call=_checked_hook("on_call", on_call),
+            on_settled=_checked_hook("on_settled", on_settled),
+            journal=_checked_path(journal),
         )
+        self._session: Session | None = None
+        self._is_open = False
+        self._is_closed = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread = 0
+        self._is_running: Callable[[], bool] = bool
+        self.ledger = OrderLedger(self.settings.remembered_orders)
+        self.orders = Orders(self)
+        self.balances = Balances(self)
+        self.positions = Positions(self)
+        self.accounts = Accounts(self)
+        self.exchanges = Exchanges(self)
+        self.locations = Locations(self)
+        self.endpoints = Endpoints(self)
+        self.certificate = Certificate(self)
 
     @classmethod
     def cloud_only(
@@ -181,46 +194,23 @@ class EMSClient:
         auth: nothing by default; ApiKeyHeader or ApiKeyQuery take `api_key`, or $COINAPI_API_KEY.
         Raises ConfigurationError: as the class does.
         """
-        client = cls.__new__(cls)
-        client.settings = _checked(Settings, settings, Settings)
-        auth = _checked(Auth, auth, NoAuth)
-        client._set_up(
-            SessionConfig(
-                key="" if isinstance(auth, NoAuth) else find_api_key(api_key),
-                auth=auth,
-                settings=client.settings,
-                management_url=None,
-                site_url=check_base_url(url, allow_plain=client.settings.allow_plain_http),
-                tls=_checked_context(ssl_context),
-                management_session=None,
-                cost=network_cost,
-                transport=check_transport(transport),
-                proxy=check_proxy(proxy),
-                trust_env=trust_env,
-                on_call=_checked_hook("on_call", on_call),
-                on_settled=_checked_hook("on_settled", on_settled),
-                journal=_checked_path(journal),
-            )
+        settings = _checked(Settings, settings, Settings)
+        site_url = check_base_url(url, allow_plain=settings.allow_plain_http)
+        client = cls(
+            api_key,
+            management_url=site_url,
+            transport=transport,
+            auth=_checked(Auth, auth, NoAuth),
+            settings=settings,
+            ssl_context=ssl_context,
+            proxy=proxy,
+            trust_env=trust_env,
+            on_call=on_call,
+            on_settled=on_settled,
+            journal=journal,
         )
+        client._config = msgspec.structs.replace(client._config, management_url=None, site_url=site_url)
         return client
-
-    def _set_up(self, config: SessionConfig) -> None:
-        self._config = config
-        self._session: Session | None = None
-        self._is_open = False
-        self._is_closed = False
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._thread = 0
-        self._is_running: Callable[[], bool] = bool
-        self.ledger = OrderLedger(self.settings.remembered_orders)
-        self.orders = Orders(self)
-        self.balances = Balances(self)
-        self.positions = Positions(self)
-        self.accounts = Accounts(self)
-        self.exchanges = Exchanges(self)
-        self.locations = Locations(self)
-        self.endpoints = Endpoints(self)
-        self.certificate = Certificate(self)
 
     def __del__(self) -> None:
         if getattr(self, "_is_open", False):

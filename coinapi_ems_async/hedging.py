@@ -23,6 +23,7 @@ class _Window:
         self._fresh = 0
 
     def add(self, seconds: float) -> None:
+        """Take in one time; the figures follow at once while there are few, then every few times."""
         self.samples.append(seconds)
         self._fresh += 1
         if self._fresh >= _EVERY or len(self.samples) <= _ENOUGH:

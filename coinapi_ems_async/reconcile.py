@@ -6,7 +6,7 @@ on its way still, so that is evidence and no more.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from time import monotonic
 from typing import Final
 
@@ -46,14 +46,18 @@ class Reconciler:
         look_at: LookAt,
         *,
         ended: Callable[[], None],
+        rounds: Sequence[float] = _ROUNDS,
     ) -> None:
         self._roster = roster
         self._ledger = ledger
         self._is_on = settings.reconcile
         self._look_at = look_at
         self._tell = ended
+        self._rounds = rounds
         self._turn = asyncio.Semaphore(_AT_ONCE)
         self._searches: dict[str, asyncio.Task[None]] = {}
+        self._given_up: set[str] = set()
+        """Those that a search left unresolved, which is told once, however often they are looked for."""
         self._is_closed = False
 
     def __len__(self) -> int:
@@ -85,6 +89,7 @@ class Reconciler:
 
     def settled(self, name: str) -> None:
         """Stop looking for an order: its outcome is known, or its user knows better."""
+        self._given_up.discard(name)
         if (search := self._searches.pop(name, None)) is not None:
             search.cancel()
             self._tell()
@@ -107,7 +112,8 @@ class Reconciler:
             return
         if (error := search.exception()) is not None:
             log.error("looking for order %s failed", name, exc_info=error)
-        elif name in self._ledger.unresolved:
+        elif name in self._ledger.unresolved and name not in self._given_up:
+            self._given_up.add(name)
             log.warning("order %s is still unresolved: look at the exchange itself", name)
 
     async def _look_for(self, name: str) -> None:
@@ -115,7 +121,7 @@ class Reconciler:
             begun = monotonic()
             looks: set[asyncio.Task[None]] = set()
             try:
-                for number, pause in enumerate(_ROUNDS):
+                for number, pause in enumerate(self._rounds):
                     await asyncio.sleep(max(0.0, begun + pause - monotonic()))
                     if number and all(look.done() for look in looks) and name not in self._ledger.unresolved:
                         return

@@ -136,6 +136,7 @@ class Session:
         """Return the table of an earlier run; a disk that hangs does not hold up opening for long."""
 
         def find() -> tuple[TableCache | None, Kept | None]:
+            """In a thread: the cache, if there is to be one, and what it holds."""
             cache = cache_of(url, self._config.key, self._config.settings)
             return cache, cache.read() if cache is not None else None
 
@@ -178,6 +179,7 @@ class Session:
         """Forget the table kept for the next start, which lacks what changed, and read it again soon."""
 
         def forget() -> None:
+            """In a thread: remove what the cache holds."""
             cache = self._cache or cache_of(
                 self._config.management_url or "", self._config.key, self._config.settings
             )

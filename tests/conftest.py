@@ -91,6 +91,12 @@ async def ems(sim: Simulator) -> AsyncIterator[EMSClient]:
         yield client
 
 
+def three_sites() -> Simulator:
+    """Three sites, of which the first is the nearest; each knows only its own orders."""
+    pace = Pace(reply=0, book=0, cancel=0)
+    return Simulator(sites={EAST: 0.0, WEST: 0.03, OREGON: 0.06}, pace=pace, seed=7, shared_orders=False)
+
+
 def an_order(**changes: Any) -> NewOrder:
     """A small order that rests in the book: far below the market."""
     fields: dict[str, Any] = {

@@ -32,9 +32,9 @@ from coinapi_ems_async import (
     ValidationFailed,
 )
 from coinapi_ems_async.matrix import MATRIX, REJECTED_AS, UNPROCESSED, Kind, Move, Row
-from coinapi_ems_async.simulator import Injection, Pace, Simulator
+from coinapi_ems_async.simulator import Injection, Simulator
 
-from .conftest import ACCOUNT, EAST, OREGON, WEST, an_order
+from .conftest import ACCOUNT, EAST, OREGON, WEST, an_order, three_sites
 
 NEAR, FAR = EAST, WEST
 REJECT: dict[str, Any] = {"type": "MESSAGE_REJECT", "reject_reason": "OTHER", "message": "no"}
@@ -44,10 +44,7 @@ SLOW_EXCHANGE: dict[str, Any] = REJECT | {"reject_reason": "EXCHANGE_RESPONSE_TI
 
 @pytest.fixture
 async def sim() -> AsyncIterator[Simulator]:
-    """Three sites, of which the first is the nearest; each knows only its own orders."""
-    pace = Pace(reply=0, book=0, cancel=0)
-    sites = {NEAR: 0.0, FAR: 0.03, OREGON: 0.06}
-    async with Simulator(sites=sites, pace=pace, seed=7, shared_orders=False) as simulator:
+    async with three_sites() as simulator:
         yield simulator
 
 

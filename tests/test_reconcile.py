@@ -18,9 +18,15 @@ from coinapi_ems_async import (
     Settings,
     Unknown,
 )
-from coinapi_ems_async.simulator import Injection, Pace, Simulator
+from coinapi_ems_async.calls import Try
+from coinapi_ems_async.ledger import OrderLedger
+from coinapi_ems_async.operations import Request
+from coinapi_ems_async.reconcile import Reconciler
+from coinapi_ems_async.simulator import Injection, Simulator
+from coinapi_ems_async.sites.roster import SiteEntry
 
-from .conftest import ACCOUNT, EAST, OREGON, WEST, an_order
+from .conftest import ACCOUNT, EAST, OREGON, WEST, an_order, three_sites
+from .sites.fakes import Clock, make_roster, table
 
 NEAR, FAR = EAST, WEST
 QUICK = Settings(late_answer=0.2, close_wait=0.5)
@@ -28,10 +34,7 @@ QUICK = Settings(late_answer=0.2, close_wait=0.5)
 
 @pytest.fixture
 async def sim() -> AsyncIterator[Simulator]:
-    """Three sites, of which the first is the nearest; each knows only its own orders."""
-    pace = Pace(reply=0, book=0, cancel=0)
-    sites = {NEAR: 0.0, FAR: 0.03, OREGON: 0.06}
-    async with Simulator(sites=sites, pace=pace, seed=7, shared_orders=False) as simulator:
+    async with three_sites() as simulator:
         yield simulator
 
 
@@ -111,6 +114,26 @@ async def test_that_nobody_knows_it_proves_nothing(sim: Simulator, ems: EMSClien
     looks = len(asked(sim, "order_status"))
     await asyncio.sleep(0.8)
     assert len(asked(sim, "order_status")) <= looks + 3  # what was under way; nobody looks any more
+
+
+async def test_that_one_stays_unresolved_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    async def look_at(entry: SiteEntry, request: Request, until: float) -> Try:
+        raise AssertionError("there is no site to look at")
+
+    ledger = OrderLedger(10)
+    reconciler = Reconciler(
+        make_roster(table(), Clock()), ledger, Settings(), look_at, ended=lambda: None, rounds=(0.0, 0.001)
+    )
+    ledger.doubt("lost", exchange_id=ACCOUNT, site=None)
+    for _ in range(3):
+        await reconciler.resolve("lost", 0.05)
+    assert caplog.text.count("order lost is still unresolved") == 1
+    ledger.forget("lost")
+    reconciler.settled("lost")
+    ledger.doubt("lost", exchange_id=ACCOUNT, site=None)
+    await reconciler.resolve("lost", 0.05)
+    assert caplog.text.count("order lost is still unresolved") == 2, "it is another order of that id"
+    await reconciler.aclose()
 
 
 async def test_it_can_be_switched_off(sim: Simulator) -> None:

@@ -28,12 +28,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _open_standard_files() -> None:
-    """Give a process that was started with closed standard files void ones: sockets would take their numbers."""
-    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+    """Give a process that was started with closed standard files others: sockets would take their numbers.
+
+    Standard output gets one that cannot be written either, so that a command whose answer is lost says so.
+    """
+    files = ((0, "stdin", "r", os.O_RDONLY), (1, "stdout", "w", os.O_RDONLY), (2, "stderr", "w", os.O_WRONLY))
+    for number, name, mode, way in files:
         try:
             os.fstat(number)
         except OSError:
-            void = os.open(os.devnull, os.O_RDWR)
+            void = os.open(os.devnull, way)
             if void != number:
                 os.dup2(void, number)
                 os.close(void)

@@ -12,7 +12,7 @@ from . import accounts, batch, bench, demo, orders, reads, recover, simulate, si
 from .commands import COMMON, with_options
 from .context import Options
 from .exits import HELP, Exit
-from .output import Output, forsake_stdout
+from .output import Output, forsake_stdout, unwritten
 
 __all__ = ["app", "run"]
 
@@ -83,6 +83,10 @@ def run(arguments: Sequence[str] | None = None) -> Exit:
     except (BrokenPipeError, SystemExit):  # the latter is what rich makes of the former
         forsake_stdout()
         return Exit.OK
+    except OSError as error:  # help or version; a command's own answer is its own care
+        forsake_stdout()
+        Output(json=False).fail(unwritten(error.strerror or type(error).__name__), Exit.INTERNAL)
+        return Exit.INTERNAL
     except typer.Exit as leaving:
         return Exit(leaving.exit_code)
     except (KeyboardInterrupt, typer.Abort):

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from time import perf_counter
 from typing import Annotated, Any
 
@@ -16,8 +17,8 @@ from .commands import command
 from .context import AuthWay, Invocation
 from .data import outcome_data
 from .exits import Exit, Failure, exit_of_outcome
-from .order_options import OrderOptions
-from .order_view import unknown_advice
+from .order_options import OrderOptions, as_typed
+from .order_view import order_words, unknown_advice
 from .sheet import Bar, Sheet
 from .stats import Summary, summarise
 from .tables import table
@@ -33,59 +34,71 @@ def register(app: typer.Typer) -> None:
     command(app, "bench")(bench)
 
 
-async def bench(
-    run: Invocation,
-    count: Annotated[int, typer.Option(min=1, max=100_000, help="Calls to each site, or orders.")] = 100,
+@dataclass(kw_only=True)
+class BenchOptions:
+    """What is to be measured, as it was typed."""
+
+    count: Annotated[int, typer.Option(min=1, max=100_000, help="Calls to each site, or orders.")] = 100
     exchange: Annotated[
         str | None, typer.Option(metavar="EXCHANGE", help="Exchange account; all by default, one for orders.")
-    ] = None,
+    ] = None
     client_order_id: Annotated[
         str | None, typer.Option(metavar="ID", help="Read the status of this order instead of the open orders.")
-    ] = None,
+    ] = None
     orders: Annotated[
         bool,
         typer.Option("--orders", help="Place and cancel orders instead of reading; needs --execute."),
-    ] = False,
-    symbol: OrderOptions.Symbol = None,
-    symbol_exchange: OrderOptions.SymbolExchange = None,
-    side: OrderOptions.Side = "buy",
-    amount: OrderOptions.Amount = "",
-    price: OrderOptions.Price = "",
-    execute: Execute = False,
-) -> Exit | None:
+    ] = False
+    symbol: OrderOptions.Symbol = None
+    symbol_exchange: OrderOptions.SymbolExchange = None
+    side: OrderOptions.Side = "buy"
+    amount: OrderOptions.Amount = ""
+    price: OrderOptions.Price = ""
+
+    def order(self) -> NewOrder:
+        """Return such an order, with an id of its own.
+
+        Raises Failure: if something of it was not given. InvalidRequest: if it cannot be one.
+        """
+        needed = {"exchange": self.exchange, "amount": self.amount, "price": self.price}
+        if lacking := [f"--{name}" for name, given in needed.items() if not given]:
+            raise Failure(f"--orders needs {', '.join(lacking)}.")
+        with as_typed():
+            return NewOrder(
+                exchange_id=self.exchange or "",
+                symbol_id_coinapi=self.symbol,
+                symbol_id_exchange=self.symbol_exchange,
+                side=self.side.upper(),
+                amount_order=self.amount,
+                price=self.price,
+            )
+
+
+async def bench(run: Invocation, given: BenchOptions, execute: Execute = False) -> Exit | None:
     """Measure round trips to the configured service, one call at a time.
 
     Reads the open orders (or the status of one order) from every site in turn. With --orders it places orders
     of your choice through the best site and cancels each at once: choose a price far from the market. Orders
     are real: --execute is needed, and the first that is not accepted ends the run.
     """
-    if not orders:
-        await _bench_reads(run, count, _read(run, exchange, client_order_id))
+    if not given.orders:
+        await _bench_reads(run, given.count, _read(run, given.exchange, given.client_order_id))
         return None
-
-    def make() -> NewOrder:
-        return NewOrder(
-            exchange_id=exchange or "",
-            symbol_id_coinapi=symbol,
-            symbol_id_exchange=symbol_exchange,
-            side=side.upper(),
-            amount_order=amount,
-            price=price,
-        )
-
-    first = make()
+    orders = [given.order() for _ in range(given.count)]
     if not execute:
-        told = f"place and cancel {count} orders: {first.side.lower()} {amount} at {price} on {exchange}"
+        told = f"place and cancel {given.count} orders: {order_words(orders[0])}"
         run.out.show({"executed": False, "message": NOTHING_SENT, "would": told}, f"would {told}", NOTHING_SENT)
         return None
-    return await _bench_orders(run, [first, *(make() for _ in range(count - 1))])
+    return await _bench_orders(run, orders)
 
 
 def _read(run: Invocation, exchange: str | None, client_order_id: str | None) -> Call:
     async def status(ems: EMSClient) -> object:
+        """Read the status of the one order."""
         return await ems.orders.status(client_order_id or "", exchange_id=exchange, timeout=run.timeout)
 
     async def opened(ems: EMSClient) -> object:
+        """Read the open orders."""
         return await ems.orders.open(exchange, timeout=run.timeout)
 
     return opened if client_order_id is None else status

@@ -7,7 +7,7 @@ import traceback
 import warnings
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -17,6 +17,7 @@ from ..errors import EMSError
 from .context import AuthWay, Invocation, LoopChoice, NoteHandler, Options, TransportChoice
 from .data import error_data
 from .exits import Exit, Failure, exit_of_error, sentence
+from .output import unwritten
 
 __all__ = ["COMMON", "LOCAL", "command", "execute"]
 
@@ -84,14 +85,19 @@ LOCAL: Final = ("loop", "json", "debug")
 def command(app: typer.Typer, name: str, options: tuple[str, ...] = COMMON) -> Callable[[Body], Body]:
     """Add an async function as a command; its first parameter is the Invocation, `options` are added.
 
-    An option may stand before the command or after it; the one after wins.
+    A parameter whose type is a dataclass stands for the dataclass's fields, each an option of its own. One of
+    `options` may stand before the command or after it; the one after wins.
     """
 
     def add(body: Body) -> Body:
+        """Add `body`, and leave it as it is."""
+
         def entry(context: typer.Context, **given: Any) -> None:
+            """What typer calls, with all that was typed."""
             mine = Options(**{option: given.pop(option) for option in options})
             run = Invocation(mine.over(context.obj or Options()))
-            raise typer.Exit(execute(run, lambda: body(run, **given)))
+            arguments = _gathered(body, given)
+            raise typer.Exit(execute(run, lambda: body(run, **arguments)))
 
         signature = with_options(body, options)
         entry.__signature__ = signature  # type: ignore[attr-defined]  # inspect reads it, typeshed has it not
@@ -110,22 +116,46 @@ def _paragraphs(body: Body) -> str:
 def with_options(body: Callable[..., Any], options: tuple[str, ...]) -> inspect.Signature:
     """Return the body's signature with a typer context for its first parameter, and the options."""
     keyword = inspect.Parameter.KEYWORD_ONLY
-    own = list(inspect.signature(body).parameters.values())[1:]
     context = inspect.Parameter("context", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
     added = [inspect.Parameter(name, keyword, default=None, annotation=_OPTIONS[name]) for name in options]
-    return inspect.Signature([context, *(one.replace(kind=keyword) for one in own), *added])
+    return inspect.Signature([context, *_flat(body), *added])
+
+
+def _own(body: Callable[..., Any]) -> list[inspect.Parameter]:
+    """The body's parameters without the first."""
+    return list(inspect.signature(body).parameters.values())[1:]
+
+
+def _flat(body: Callable[..., Any]) -> Iterator[inspect.Parameter]:
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    for one in _own(body):
+        if not is_dataclass(one.annotation):
+            yield one.replace(kind=keyword)
+            continue
+        for field in fields(one.annotation):
+            default = inspect.Parameter.empty if field.default is MISSING else field.default
+            yield inspect.Parameter(field.name, keyword, default=default, annotation=field.type)
+
+
+def _gathered(body: Callable[..., Any], given: dict[str, Any]) -> dict[str, Any]:
+    """The body's arguments: what `_flat` took apart, together again."""
+    rest = dict(given)
+    made = {
+        one.name: one.annotation(**{field.name: rest.pop(field.name) for field in fields(one.annotation)})
+        for one in _own(body)
+        if isinstance(one.annotation, type) and is_dataclass(one.annotation)
+    }
+    return rest | made
 
 
 def execute(run: Invocation, body: Callable[[], Awaitable[Exit | None]]) -> Exit:
     """Run a command's body in an event loop; whatever it raises becomes one sentence and an exit status."""
     with _diagnostics(run):
         try:
+            run.check()
             with asyncio.Runner(loop_factory=run.loop_factory()) as runner:
                 status = runner.run(_await(body))
-            if status is None and run.out.lost:
-                said = f"the answer could not be written to standard output: {run.out.lost}."
-                return _failed(run, said, Exit.INTERNAL)
-            return status or Exit.OK
+            return _written(run, status)
         except Failure as failure:
             return _failed(run, failure.sentence, failure.status)
         except EMSError as error:
@@ -143,6 +173,17 @@ def execute(run: Invocation, body: Callable[[], Awaitable[Exit | None]]) -> Exit
             advice = run.pending or "run it again with --debug and report what it prints."
             said = f"internal error ({type(error).__name__}); {advice}"
             return _failed(run, said, Exit.INTERNAL)
+
+
+def _written(run: Invocation, status: Exit | None) -> Exit:
+    """The exit status of a body that came to its end; of one whose answer could not be written, not OK.
+
+    That of an order has been told apart from standard output, and stands.
+    """
+    told = status is not None and run.ended is not None
+    if not run.out.lost or told:
+        return status or Exit.OK
+    return _failed(run, unwritten(run.out.lost), status or Exit.INTERNAL)
 
 
 async def _await(body: Callable[[], Awaitable[Exit | None]]) -> Exit | None:

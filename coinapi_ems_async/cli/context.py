@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from importlib.util import find_spec
+from math import inf
 from pathlib import Path
 from typing import Final
 
@@ -125,8 +126,11 @@ class Invocation:
         self.out.hide(key or os.environ["COINAPI_API_KEY"])
         return find_api_key(key)
 
-    def _checked(self) -> None:
+    def check(self) -> None:
+        """Raises Failure: if the options cannot be meant together, or the time limit is none."""
         options = self.options
+        if options.timeout is not None and not 0 < options.timeout < inf:
+            raise Failure(f"--timeout must be a positive number of seconds, not {options.timeout:g}.")
         if options.certificate_file is not None and options.auth is not AuthWay.CERTIFICATE:
             raise Failure("--certificate-file goes only with --auth certificate.")
         if options.self_hosted and options.management_url:
@@ -142,7 +146,6 @@ class Invocation:
     @asynccontextmanager
     async def client(self, *, journal: Path | None = None) -> AsyncIterator[EMSClient]:
         """Open a client of the sites; journal: the file in which it records orders."""
-        self._checked()
         auth, url = self.auth, self.options.self_hosted
         key = None if isinstance(auth, NoAuth) else self.api_key()
         transport: TransportName = (self.options.transport or TransportChoice.HTTP1).value
@@ -168,7 +171,6 @@ class Invocation:
 
         Raises Failure: if a self-hosted server was asked for, which has none.
         """
-        self._checked()
         if self.options.self_hosted:
             raise Failure("a self-hosted server has no Managed Cloud API; leave out --self-hosted.")
         client = EMSClient.cloud_only(

@@ -92,6 +92,13 @@ def exit_of_outcome(outcome: Outcome) -> Exit:
 
 # The library speaks to programmers; on the command line the same things have other names.
 _WORDS: Final = (
+    (
+        "a finite Decimal, int or numeric string of at most 64 digits with an exponent between -64 and 64",
+        "a number of at most 64 digits, such as 0.045",
+    ),
+    ("no site serves the exchange account, or none was left: no known site", "no known site"),
+    ("; check the API key (a fresh one", " (a fresh key"),
+    ("filter_exchange_id", "--exchange"),
     ("EMSClient.self_hosted(url)", "--self-hosted URL"),
     ("EMSClient.cloud_only(...) and its accounts.save", "`coinapi-ems accounts save`"),
     ("ems.orders.status(client_order_id)", "`coinapi-ems orders status`"),

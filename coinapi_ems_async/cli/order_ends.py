@@ -64,8 +64,8 @@ def ended(
     if run.out.lost:
         named = f"{names(last)} at {last.site}, client_order_id {last.client_order_id}"
         run.out.note(f"{named}; standard output could not be written: {run.out.lost}", "bold")
-    if advice and not run.out.json:
-        run.out.note(advice, "bold bad" if isinstance(last, Unknown) else "faint")
+    if advice:
+        run.out.advise(advice, "bold bad" if isinstance(last, Unknown) else "faint")
     elif not run.out.json and not isinstance(last, Accepted):
         run.out.fail(str(outcome_data(last)["error"]["message"]), exit_of_outcome(last))
     run.ended = exit_of_outcome(last)

@@ -1,11 +1,26 @@
 """The options that describe an order, shared by the commands that send one."""
 
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 
-__all__ = ["ClientOrderId", "Exchange", "ExchangeHint", "Journal", "OrderOptions"]
+from ..errors import InvalidRequest
+
+__all__ = [
+    "ClientOrderId",
+    "Exchange",
+    "ExchangeHint",
+    "Journal",
+    "NotAfter",
+    "OrderForm",
+    "OrderOptions",
+    "as_typed",
+]
 
 _ORDER: Final = "Order"
 Exchange = Annotated[
@@ -20,7 +35,10 @@ ClientOrderId = Annotated[
     str | None,
     typer.Option("--client-order-id", metavar="ID", help="The order's own id; a UUID by default."),
 ]
-
+NotAfter = Annotated[
+    str | None,
+    typer.Option("--not-after", metavar="ISO-TIME", help="Send nothing later than this; with its zone."),
+]
 Journal = Annotated[
     Path | None,
     typer.Option(
@@ -100,3 +118,49 @@ class OrderOptions:
             rich_help_panel=_ORDER,
         ),
     ]
+
+
+@dataclass(kw_only=True)
+class OrderForm:
+    """One order as it was typed; nothing of it is checked yet."""
+
+    exchange: Exchange
+    side: OrderOptions.Side
+    amount: OrderOptions.Amount
+    price: OrderOptions.Price
+    symbol: OrderOptions.Symbol = None
+    symbol_exchange: OrderOptions.SymbolExchange = None
+    tif: OrderOptions.TimeInForce = None
+    expire_time: OrderOptions.ExpireTime = None
+    exec_inst: OrderOptions.ExecInst = None
+    marketable: OrderOptions.Marketable = False
+    fill_or_kill: OrderOptions.FillOrKill = False
+    force: OrderOptions.Force = False
+    client_order_id: ClientOrderId = None
+
+
+_TYPED: Final = {
+    "exchange_id": "--exchange",
+    "client_order_id": "--client-order-id",
+    "exchange_order_id": "--exchange-order-id",
+    "symbol_id_coinapi": "--symbol",
+    "symbol_id_exchange": "--symbol-exchange",
+    "amount_order": "--amount",
+    "worst_price": "--price",
+    "price": "--price",
+    "side": "--side",
+    "time_in_force": "--tif",
+    "expire_time": "--expire-time",
+    "exec_inst": "--exec-inst",
+}
+_FIELD: Final = re.compile(rf"^(price|side)\b|\b({'|'.join(name for name in _TYPED if '_' in name)})\b")
+"""A field as the library names it; the short ones are words of other sentences too."""
+
+
+@contextmanager
+def as_typed() -> Iterator[None]:
+    """Let what is wrong with an order name the option at which it was typed, not the field."""
+    try:
+        yield
+    except InvalidRequest as error:
+        raise InvalidRequest(_FIELD.sub(lambda found: _TYPED[found[0]], error.message)) from None

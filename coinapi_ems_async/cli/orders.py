@@ -21,7 +21,7 @@ from .context import Invocation
 from .data import error_data, request_data
 from .exits import Exit, Failure
 from .order_ends import announce, ended, note_kept
-from .order_options import ClientOrderId, Exchange, ExchangeHint, Journal, OrderOptions
+from .order_options import Exchange, ExchangeHint, Journal, NotAfter, OrderForm, as_typed
 from .order_view import order_words, pairs, report_view
 from .tables import amount as amount_words
 from .tables import history_table, orders_table
@@ -34,23 +34,8 @@ group: Final = typer.Typer(no_args_is_help=True)
 @command(group, "place")
 async def place(
     run: Invocation,
-    exchange: Exchange,
-    side: OrderOptions.Side,
-    amount: OrderOptions.Amount,
-    price: OrderOptions.Price,
-    symbol: OrderOptions.Symbol = None,
-    symbol_exchange: OrderOptions.SymbolExchange = None,
-    tif: OrderOptions.TimeInForce = None,
-    expire_time: OrderOptions.ExpireTime = None,
-    exec_inst: OrderOptions.ExecInst = None,
-    marketable: OrderOptions.Marketable = False,
-    fill_or_kill: OrderOptions.FillOrKill = False,
-    force: OrderOptions.Force = False,
-    client_order_id: ClientOrderId = None,
-    not_after: Annotated[
-        str | None,
-        typer.Option(metavar="ISO-TIME", help="Send nothing later than this; with its zone."),
-    ] = None,
+    form: OrderForm,
+    not_after: NotAfter = None,
     journal: Journal = None,
     execute: Execute = False,
 ) -> Exit | None:
@@ -60,29 +45,8 @@ async def place(
     it is looked for, some seconds long, and the exit status is that of what became of it. If that is 5, it may
     have been executed all the same: do not send it again, follow it with `orders status` or `orders wait`.
     """
-    fields: dict[str, Any] = {
-        "exchange_id": exchange,
-        "client_order_id": new_client_order_id() if client_order_id is None else client_order_id,
-        "symbol_id_coinapi": symbol,
-        "symbol_id_exchange": symbol_exchange,
-        "amount_order": amount,
-        "side": side.upper(),
-    }
-    if marketable or fill_or_kill:
-        _alone("--marketable and --fill-or-kill", tif=tif, expire_time=expire_time, exec_inst=exec_inst)
-        more = {"worst_price": price, "fill_or_kill": fill_or_kill, "force": force}
-        order = _new_order(run, NewOrder.marketable, fields | more)
-    else:
-        if force:
-            raise Failure("--force goes only with --fill-or-kill.")
-        more = {
-            "price": price,
-            "time_in_force": parsing.time_in_force(tif or "GTC"),
-            "expire_time": parsing.moment("--expire-time", expire_time),
-            "exec_inst": parsing.instructions(exec_inst),
-        }
-        order = _new_order(run, NewOrder, fields | more)
-    latest = parsing.latest("--not-after", not_after)
+    order = _order(run, form)
+    latest = parsing.moment("--not-after", not_after)
     request = operations.new_order(order)
     if not execute:
         note_lacking(run, order)
@@ -91,20 +55,52 @@ async def place(
     file = None if journal is None else journal.expanduser()
     async with run.client(journal=file) as ems:
         note_kept(run, ems, file)
-        announce(run, order.client_order_id, exchange, order_words(order), file)
+        announce(run, order.client_order_id, order.exchange_id, order_words(order), file)
         outcome = await ems.orders.submit(order, timeout=run.timeout, not_after=latest)
         if not isinstance(outcome, Unknown):
-            return ended(run, outcome, exchange)
+            return ended(run, outcome, order.exchange_id)
         run.out.note("the outcome is unknown; looking for the order", "warn")
     # Closing has waited for what the sites tell.
-    return ended(run, outcome, exchange, settled=ems.orders.settled.get(order.client_order_id), journal=file)
+    settled = ems.orders.settled.get(order.client_order_id)
+    return ended(run, outcome, order.exchange_id, settled=settled, journal=file)
+
+
+def _order(run: Invocation, form: OrderForm) -> NewOrder:
+    """The order that was typed. Raises Failure, InvalidRequest: if it cannot be one."""
+    fields: dict[str, Any] = {
+        "exchange_id": form.exchange,
+        "client_order_id": new_client_order_id() if form.client_order_id is None else form.client_order_id,
+        "symbol_id_coinapi": form.symbol,
+        "symbol_id_exchange": form.symbol_exchange,
+        "amount_order": form.amount,
+        "side": form.side.upper(),
+    }
+    if form.marketable or form.fill_or_kill:
+        _alone(
+            "--marketable and --fill-or-kill",
+            tif=form.tif,
+            expire_time=form.expire_time,
+            exec_inst=form.exec_inst,
+        )
+        fields |= {"worst_price": form.price, "fill_or_kill": form.fill_or_kill, "force": form.force}
+        return _new_order(run, NewOrder.marketable, fields)
+    if form.force:
+        raise Failure("--force goes only with --fill-or-kill.")
+    fields |= {
+        "price": form.price,
+        "time_in_force": parsing.time_in_force(form.tif or "GTC"),
+        "expire_time": parsing.moment("--expire-time", form.expire_time),
+        "exec_inst": parsing.instructions(form.exec_inst),
+    }
+    return _new_order(run, NewOrder, fields)
 
 
 def _new_order(run: Invocation, make: Callable[..., NewOrder], fields: Mapping[str, Any]) -> NewOrder:
     """Make the order; its warnings become notes."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        order = make(**fields)
+        with as_typed():
+            order = make(**fields)
     for one in caught:
         run.out.note(f"note: {one.message}", "warn")
     return order
@@ -142,7 +138,10 @@ async def cancel(
 
     The report is the last one known, often PENDING_CANCEL: follow it with `coinapi-ems orders status`.
     """
-    order = CancelOrder(exchange_id=exchange, client_order_id=client_order_id, exchange_order_id=exchange_order_id)
+    with as_typed():
+        order = CancelOrder(
+            exchange_id=exchange, client_order_id=client_order_id, exchange_order_id=exchange_order_id
+        )
     words = f"cancel the order {client_order_id or exchange_order_id} on {exchange}"
     if not execute:
         _dry(run, operations.cancel_order(order), words)
@@ -216,6 +215,7 @@ async def wait(
     """
 
     def note(report: ExecutionReport) -> None:
+        """Tell people of each step."""
         if not run.out.json:
             run.out.note(f"{report.status}, {amount_words(report.amount_filled)} filled")
 
@@ -231,8 +231,12 @@ async def wait(
 
 
 def _not_final(run: Invocation, error: DeadlineExceeded) -> Exit:
-    state = "which proves nothing" if error.report is None else "it goes on all the same"
-    said = f"{error.message.rstrip('.')}; {state}: wait longer with --timeout SECONDS."
+    said = error.message.rstrip(".")
+    if error.report is not None:
+        said += "; it goes on all the same"
+    elif "proves nothing" not in said:
+        said += "; which proves nothing"
+    said += ": wait longer with --timeout SECONDS."
     run.out.fail(said, Exit.FAILED, error_data(error) | {"message": said, "report": error.report})
     return Exit.FAILED
 

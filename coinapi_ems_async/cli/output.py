@@ -16,7 +16,7 @@ from rich.theme import Theme
 from .data import as_json
 from .exits import Exit
 
-__all__ = ["THEME", "Output", "forsake_stdout"]
+__all__ = ["THEME", "Output", "forsake_stdout", "unwritten"]
 
 THEME: Final = Theme(
     {
@@ -75,6 +75,11 @@ def write_out(text: str) -> str | None:
     return None
 
 
+def unwritten(why: str) -> str:
+    """Return the sentence for an answer that is lost."""
+    return f"the answer could not be written to standard output: {why}."
+
+
 class _Clean:
     """Standard output, with the secrets blotted out of what is written."""
 
@@ -85,15 +90,34 @@ class _Clean:
         return getattr(sys.stdout, name)  # the one there is now: tests replace it
 
     def write(self, text: str) -> int:
+        """Write it at once, without secrets."""
         self._write(text)
         return len(text)
+
+
+class _Errors:
+    """Standard error. That it cannot be written changes nothing: what a command does must not depend on it."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(sys.stderr, name)
+
+    def write(self, text: str) -> int:
+        """Write it at once, or drop it."""
+        with contextlib.suppress(OSError):
+            sys.stderr.write(text)
+            sys.stderr.flush()
+        return len(text)
+
+    def flush(self) -> None:
+        """All is written already."""
 
 
 class Output:
     """Writes answers and errors, as JSON with `json`.
 
     hide: adds a secret that is blotted out of everything written from then on. lost: why something could not be
-    written to standard output, None if all was. is_read: whether its reader, such as `head`, is still there.
+    written to standard output, None if all was. is_read: whether what is written there still arrives; false also
+    where a reader, such as `head`, has left, which is no failure. What cannot be written to stderr is dropped.
     """
 
     def __init__(self, *, json: bool) -> None:
@@ -102,12 +126,12 @@ class Output:
         self.lost: str | None = None
         self.is_read = True
         self._is_live = False
-        self._errors = Console(theme=THEME, highlight=False, stderr=True, soft_wrap=True)
+        self._errors = Console(theme=THEME, highlight=False, file=cast(IO[str], _Errors()), soft_wrap=True)
         self._secrets: list[str] = []
 
     def _write(self, text: str) -> None:
         told = write_out(self.clean(text))
-        self.is_read = self.is_read and told != LEFT
+        self.is_read = self.is_read and told is None
         self.lost = told or self.lost
 
     def hide(self, secret: str) -> None:
@@ -148,6 +172,11 @@ class Output:
         console = self.console if self._is_live and self._errors.is_terminal else self._errors
         console.print(f"[{style}]{escape(self.clean(text))}[/]")
 
+    def advise(self, text: str, style: str = "bold bad") -> None:
+        """Note what to do about an answer; with `json` the answer says it, so only if that is lost."""
+        if not self.json or self.lost:
+            self.note(text, style)
+
     @contextlib.contextmanager
     def live(self) -> Iterator[Callable[[RenderableType], None]]:
         """Lend a function that replaces what is shown; for a terminal only."""
@@ -159,13 +188,17 @@ class Output:
                 self._is_live = False
 
     def fail(self, sentence: str, status: Exit, data: Mapping[str, Any] | None = None) -> None:
-        """Write why it failed: on stderr for people, as {"error": ...} on stdout with `json`."""
+        """Write why it failed: on stderr for people, as {"error": ...} on stdout with `json`.
+
+        On stderr with `json` as well if stdout cannot be written.
+        """
         if self.json:
             fields = data or {"type": "Failure", "message": sentence, "exit_code": int(status)}
             self.data({"error": fields})
-            return
+            if not self.lost:
+                return
         self._errors.print(f"[bad]error:[/] {escape(self.clean(sentence))}")
 
     def trace(self, text: str) -> None:
         """Write a traceback, for `--debug`."""
-        sys.stderr.write(self.clean(text))
+        _Errors().write(self.clean(text))

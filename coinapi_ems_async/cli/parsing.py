@@ -7,7 +7,7 @@ from ..models.enums import ExecInst, TimeInForce
 from ..models.times import aware
 from .exits import Failure
 
-__all__ = ["instructions", "latest", "moment", "time_in_force", "window"]
+__all__ = ["instructions", "moment", "time_in_force", "window"]
 
 _TIMES_IN_FORCE: Final = {
     "GTC": TimeInForce.GOOD_TILL_CANCEL,
@@ -35,29 +35,16 @@ def instructions(text: str | None) -> tuple[str, ...]:
 
 
 def moment(option: str, text: str | None) -> datetime | None:
-    """Return a time that may be left out, with or without zone.
+    """Return a time, in UTC, that may be left out.
 
-    Raises Failure: if it cannot be read.
+    Raises Failure: if it cannot be read or has no zone.
     """
     if text is None:
         return None
     try:
-        return datetime.fromisoformat(text)
+        found = datetime.fromisoformat(text)
     except ValueError:
         raise Failure(f"{option} {text!r} is no ISO time; write something like 2030-01-31T12:00:00Z.") from None
-
-
-def latest(option: str, text: str | None) -> datetime | None:
-    """Return a time with its zone, in UTC.
-
-    Raises Failure: if it cannot be read. InvalidRequest: if it has no zone.
-    """
-    found = moment(option, text)
-    return None if found is None else with_zone(option, found)
-
-
-def with_zone(option: str, found: datetime) -> datetime:
-    """Return a time in UTC. Raises Failure: if it has no zone."""
     if found.tzinfo is None:
         raise Failure(f"{option} has no zone; write {found.isoformat()}Z for UTC, or its offset such as +02:00.")
     return aware(option, found)
@@ -68,7 +55,7 @@ def window(start: str, end: str | None) -> tuple[datetime, datetime]:
 
     Raises Failure: if one cannot be read or has no zone.
     """
-    last = datetime.now(UTC) if end is None else latest("--end", end)
-    first = latest("--start", start)
+    last = datetime.now(UTC) if end is None else moment("--end", end)
+    first = moment("--start", start)
     assert first is not None and last is not None  # noqa: S101, PT018  # neither text is None
     return first, last

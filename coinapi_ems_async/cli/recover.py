@@ -40,7 +40,9 @@ async def recover(
         Path, typer.Option("--journal", metavar="FILE", help="The journal of the run that was killed.")
     ],
 ) -> Exit | None:
-    """Find out what became of orders that a journal holds unresolved, at most --timeout seconds, 10 by default.
+    """Find out what became of orders that a journal holds unresolved.
+
+    It looks for --timeout seconds at most, 10 by default, and up to 5 more while it closes.
 
     Such orders were about to be sent, or were sent, and no outcome was recorded: the program that keeps the
     journal was killed, or no site told. Their status is read; nothing is sent again. The journal takes in what is
@@ -73,8 +75,8 @@ def _tell(run: Invocation, orders: Sequence[RecoveredOrder]) -> Exit | None:
     if unknown:
         data["advice"] = f"{len(unknown)} of {len(orders)} stay UNKNOWN. {_UNKNOWN}"
     run.out.show(data, *views)
-    if unknown and not run.out.json:
-        run.out.note(data["advice"], "bold bad")
+    if unknown:
+        run.out.advise(data["advice"])
     return Exit.UNKNOWN if unknown else None
 
 

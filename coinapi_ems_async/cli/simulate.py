@@ -16,12 +16,11 @@ from .commands import LOCAL, command
 from .context import Invocation, read_key
 from .exits import Failure
 from .simulate_options import (
-    DEFAULT_SITES,
     AuthFail,
     PaceChoice,
     SimulateOptions,
     read_faults,
-    read_site,
+    read_sites,
     read_variants,
 )
 from .tables import table
@@ -38,56 +37,44 @@ def register(app: typer.Typer) -> None:
     command(app, "simulate", LOCAL)(simulate)
 
 
-async def simulate(
-    run: Invocation,
-    site: SimulateOptions.Site = None,
-    exchange: SimulateOptions.Exchange = None,
-    management_port: SimulateOptions.ManagementPort = 0,
-    tls: SimulateOptions.Tls = False,
-    api_key_file: SimulateOptions.ApiKeyFile = None,
-    require_bearer_file: SimulateOptions.RequireBearerFile = None,
-    per_site_orders: SimulateOptions.PerSiteOrders = False,
-    down: SimulateOptions.Down = None,
-    slow: SimulateOptions.Slow = None,
-    auth_fail: SimulateOptions.AuthFail = None,
-    faults: SimulateOptions.Faults = None,
-    variant: SimulateOptions.Variant = None,
-    pace: SimulateOptions.Pace = PaceChoice.FAST,
-    seed: SimulateOptions.Seed = None,
-    log: SimulateOptions.Log = False,
-) -> None:
+async def simulate(run: Invocation, given: SimulateOptions) -> None:
     """Run a simulator of the whole service, until Ctrl-C.
 
     It serves both APIs on this machine: exchanges with order books, balances and positions, on which orders
     really fill. Paste the line it prints into another terminal, and every command, or your own program, talks
     to the simulator. It can be made to misbehave as the service might, and the network before it.
     """
-    options: dict[str, Any] = {
-        "api_key": _secret(run, api_key_file, "API key"),
-        "require_bearer": _secret(run, require_bearer_file, "bearer token"),
-        "management_port": management_port,
-        "shared_orders": not per_site_orders,
-        "variants": read_variants(variant),
-        "tls": tls,
-        "seed": seed,
-    }
-    if exchange:
-        options["exchanges"] = exchange
-    specs = read_faults(faults)
-    simulator = _made(site or DEFAULT_SITES, pace, options | _wires(specs))
-    _break(simulator, down or (), slow or (), auth_fail)
+    specs = read_faults(given.faults)
+    simulator = _made(given, _settings(run, given) | _wires(specs))
+    _break(simulator, given.down or (), given.slow or (), given.auth_fail)
     _inject(simulator, specs)
     with _stopping() as stopped:
         try:
-            await _start(simulator, management_port)
+            await _start(simulator, given.management_port)
             await _strike(simulator, specs)
-            line = _environment(simulator.environment(), api_key_file)
-            _tell(run, simulator.management_url, simulator.site_urls, line, faults or [])
-            if log:
+            _tell(run, simulator, given)
+            if given.log:
                 logging.getLogger("coinapi_ems_async.simulator").setLevel(logging.INFO)
-            await stopped.wait()
+            if run.out.is_read:  # else nobody knows where it is
+                await stopped.wait()
         finally:
             await simulator.stop()
+
+
+def _settings(run: Invocation, given: SimulateOptions) -> dict[str, Any]:
+    """The simulator's own arguments, but for its sites, its pace and what faults need."""
+    found: dict[str, Any] = {
+        "api_key": _secret(run, given.api_key_file, "API key"),
+        "require_bearer": _secret(run, given.require_bearer_file, "bearer token"),
+        "management_port": given.management_port,
+        "shared_orders": not given.per_site_orders,
+        "variants": read_variants(given.variant),
+        "tls": given.tls,
+        "seed": given.seed,
+    }
+    if given.exchange:
+        found["exchanges"] = given.exchange
+    return found
 
 
 def _secret(run: Invocation, file: Path | None, what: str) -> str | None:
@@ -98,12 +85,13 @@ def _secret(run: Invocation, file: Path | None, what: str) -> str | None:
     return found
 
 
-def _made(sites: Sequence[str], pace: PaceChoice, options: dict[str, Any]) -> "Simulator":
+def _made(given: SimulateOptions, settings: dict[str, Any]) -> "Simulator":
     from ..simulator import Pace, Simulator
 
-    walk = Pace.captured() if pace is PaceChoice.CAPTURED else Pace()
+    sites = read_sites(given.site)
+    pace = Pace.captured() if given.pace is PaceChoice.CAPTURED else Pace()
     try:
-        return Simulator(sites=dict(map(read_site, sites)), pace=walk, **options)
+        return Simulator(sites=sites, pace=pace, **settings)
     except (ValueError, ImportError) as error:
         raise Failure(f"{error}.") from None
 
@@ -176,12 +164,14 @@ def _environment(values: dict[str, str], key_file: Path | None) -> str:
     return "export " + " ".join(f"{name}={value}" for name, value in quoted.items())
 
 
-def _tell(run: Invocation, management: str, sites: dict[str, str], line: str, faults: Sequence[str]) -> None:
-    data: dict[str, Any] = {"management_url": management, "sites": sites, "export": line}
+def _tell(run: Invocation, simulator: "Simulator", given: SimulateOptions) -> None:
+    line = _environment(simulator.environment(), given.api_key_file)
+    faults, sites = given.faults or [], simulator.site_urls
+    data: dict[str, Any] = {"management_url": simulator.management_url, "sites": sites, "export": line}
     if faults:
-        data["faults"] = list(faults)
+        data["faults"] = faults
     addresses = table("server", "address")
-    addresses.add_row(Text("Managed Cloud API", style="bold"), management)
+    addresses.add_row(Text("Managed Cloud API", style="bold"), simulator.management_url)
     for name, url in sites.items():
         addresses.add_row(Text(name, style="name"), url)
     for fault in faults:

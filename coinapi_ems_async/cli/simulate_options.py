@@ -1,7 +1,7 @@
 """The switches of `coinapi-ems simulate`, and how they are read."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, get_args, get_type_hints
@@ -15,16 +15,18 @@ if TYPE_CHECKING:
     from ..simulator.specs import Spec
 
 __all__ = [
-    "DEFAULT_SITES",
+    "ACCOUNTS",
     "AuthFail",
     "PaceChoice",
     "SimulateOptions",
     "read_faults",
-    "read_site",
+    "read_sites",
     "read_variants",
 ]
 
 DEFAULT_SITES: Final = ("aws-us-east-1-prd=40", "aws-eu-west-1-prd=15", "aws-us-west-2-prd=5")
+ACCOUNTS: Final = ("KRAKEN", "KRAKEN/JOHN", "BITMEX/JOHN", "DERIBIT")
+"""What the simulator serves by itself; it is loaded only when it runs."""
 _SERVERS: Final = "Servers"
 _FAULTS: Final = "Faults"
 _WIRE: Final = "Wire"
@@ -49,79 +51,80 @@ class PaceChoice(StrEnum):
     CAPTURED = "captured"
 
 
+@dataclass(kw_only=True)
 class SimulateOptions:
-    """The options of the command."""
+    """What the simulator is to be like, as it was typed."""
 
-    Site = Annotated[
+    site: Annotated[
         list[str] | None,
         typer.Option(
             metavar="ID=MILLISECONDS",
             help=f"A site and its delay there and back; may be repeated. By default {', '.join(DEFAULT_SITES)}.",
             rich_help_panel=_SERVERS,
         ),
-    ]
-    Exchange = Annotated[
+    ] = None
+    exchange: Annotated[
         list[str] | None,
         typer.Option(
             metavar="EXCHANGE",
-            help="An exchange account every site serves; may be repeated.",
+            help=f"An exchange account every site serves; may be repeated. By default {', '.join(ACCOUNTS)}.",
             rich_help_panel=_SERVERS,
         ),
-    ]
-    ManagementPort = Annotated[
+    ] = None
+    management_port: Annotated[
         int,
         typer.Option(min=0, max=65535, help="Port of the Managed Cloud API; 0: any.", rich_help_panel=_SERVERS),
-    ]
-    Tls = Annotated[
+    ] = 0
+    tls: Annotated[
         bool,
         typer.Option(
             "--tls", help="https everywhere, with a certificate authority of its own.", rich_help_panel=_SERVERS
         ),
-    ]
-    ApiKeyFile = Annotated[
+    ] = False
+    api_key_file: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE",
             help="The key callers must show; by default one is made up and shown.",
             rich_help_panel=_SERVERS,
         ),
-    ]
-    RequireBearerFile = Annotated[
+    ] = None
+    require_bearer_file: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE",
             help="A token that callers must show as Authorization: Bearer, besides the key.",
             rich_help_panel=_SERVERS,
         ),
-    ]
-    PerSiteOrders = Annotated[
+    ] = None
+    per_site_orders: Annotated[
         bool,
         typer.Option(
             "--per-site-orders",
             help="Each site knows only the orders placed through it.",
             rich_help_panel=_SERVERS,
         ),
-    ]
-    Down = Annotated[
+    ] = False
+    down: Annotated[
         list[str] | None,
         typer.Option(
             metavar="EXCHANGE",
             help="An account that cannot be reached: 490, no order gets there; may be repeated.",
             rich_help_panel=_FAULTS,
         ),
-    ]
-    Slow = Annotated[
+    ] = None
+    slow: Annotated[
         list[str] | None,
         typer.Option(
             metavar="EXCHANGE",
             help="An account that answers new orders too late: 504, yet each gets there; may be repeated.",
             rich_help_panel=_FAULTS,
         ),
-    ]
-    AuthFail = Annotated[
+    ] = None
+    auth_fail: Annotated[
         AuthFail | None, typer.Option(help="Refuse every caller with this status.", rich_help_panel=_FAULTS)
-    ]
-    Faults = Annotated[
+    ] = None
+    faults: Annotated[
         list[str] | None,
         typer.Option(
             metavar="SPEC",
@@ -132,8 +135,8 @@ class SimulateOptions:
             "by ,NAME=VALUE, such as ,times=3 (or forever) or ,site=ID; a wrong NAME lists them all.",
             rich_help_panel=_FAULTS,
         ),
-    ]
-    Variant = Annotated[
+    ] = None
+    variant: Annotated[
         list[str] | None,
         typer.Option(
             metavar="NAME=VALUE",
@@ -141,19 +144,19 @@ class SimulateOptions:
             "A wrong NAME lists them all with their values.",
             rich_help_panel=_WIRE,
         ),
-    ]
-    Pace = Annotated[
+    ] = None
+    pace: Annotated[
         PaceChoice,
         typer.Option(
             help="How fast an order walks: a few milliseconds a step, or about 0.2 s as captured.",
             rich_help_panel=_WIRE,
         ),
-    ]
-    Seed = Annotated[
+    ] = PaceChoice.FAST
+    seed: Annotated[
         int | None,
         typer.Option(help="Makes the ids the exchanges give out repeatable.", rich_help_panel=_WIRE),
-    ]
-    Log = Annotated[bool, typer.Option("--log", help="Write a line on stderr for each request.")]
+    ] = None
+    log: Annotated[bool, typer.Option("--log", help="Write a line on stderr for each request.")] = False
 
 
 def read_site(text: str) -> tuple[str, float]:
@@ -169,6 +172,19 @@ def read_site(text: str) -> tuple[str, float]:
     if not name or not 0 <= seconds < 60:
         raise Failure(f"--site {text!r} is not of the form ID=MILLISECONDS, such as aws-eu-west-1-prd=15.")
     return name, seconds
+
+
+def read_sites(given: Sequence[str] | None) -> dict[str, float]:
+    """Return the delays of sites, seconds, by their ids; those of the default sites if none is given.
+
+    Raises Failure: if a text has another form, or an id stands there twice.
+    """
+    found: dict[str, float] = {}
+    for name, delay in map(read_site, given or DEFAULT_SITES):
+        if name in found:
+            raise Failure(f"--site {name!r} stands there twice; give each site an id of its own.")
+        found[name] = delay
+    return found
 
 
 def read_faults(given: Sequence[str] | None) -> "list[Spec]":

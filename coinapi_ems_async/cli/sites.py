@@ -87,7 +87,7 @@ async def _watch(run: Invocation, ems: EMSClient, names: Sequence[str], interval
     with _shown(run) as show:
         for turn in counting(1):
             show(_snapshot(run, ems, names, keep=True))
-            if turn == most or not run.out.is_read or run.out.lost:
+            if turn == most or not run.out.is_read:
                 return
             await asyncio.sleep(interval)
 

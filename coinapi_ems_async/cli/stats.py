@@ -35,6 +35,7 @@ def summarise(samples: Sequence[float]) -> Summary:
     ordered = sorted(samples)
 
     def at(share: float) -> float:
+        """The sample that so large a share of them does not exceed."""
         return ordered[max(0, ceil(share * len(ordered)) - 1)]
 
     return Summary(len(ordered), at(0.50), at(0.99), ordered[-1])

@@ -47,6 +47,7 @@ async def recover(
     found: dict[str, Outcome] = {}
 
     async def settle(name: str) -> None:
+        """Find out about the orders of one id."""
         nonlocal left
         async with room:
             # Each has its share of the time: one that nobody knows must not use up that of the others.

@@ -240,6 +240,7 @@ def open_enum(cls: type[Any]) -> FieldReader:
     """Return a reader of the open enumeration `cls`; unknown texts are kept."""
 
     def read(value: Any) -> Any:
+        """Read one member."""
         if not isinstance(value, str) or isinstance(value, NumberText):
             raise ValueError("not text")
         return cls(_clean(value))
@@ -251,6 +252,7 @@ def rows(reader: FieldReader) -> FieldReader:
     """Return a reader of an array whose items `reader` reads."""
 
     def read(value: Any) -> list[Any]:
+        """Read one array."""
         if not isinstance(value, list):
             raise ValueError(f"expected an array, got {type(value).__name__}")
         return [reader(item) for item in value]
@@ -266,6 +268,7 @@ def flat(reader: FieldReader) -> FieldReader:
     """
 
     def unwrap(value: Any) -> list[Any]:
+        """Read whatever stands there as one list without levels."""
         if isinstance(value, str) and value.lstrip().startswith("["):
             value = plain_json(value.encode("utf-8", "replace"))
         if not isinstance(value, list):

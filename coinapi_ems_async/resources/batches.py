@@ -19,7 +19,7 @@ from ..errors import (
 from ..models.orders import CancelOrder, ExecutionReport, NewOrder
 from ..outcomes import Accepted, NotSent, NotSentReason, Outcome, Unknown, error_of
 from ..settings import Settings
-from .callbacks import tell
+from .callbacks import check_callback, tell
 
 __all__ = ["OnOutcome", "cancels_of", "limit_of", "orders_of", "report_of", "reports_of", "run_batch"]
 
@@ -95,14 +95,15 @@ def _cancel(place: int, one: object, exchange_id: str | None) -> CancelOrder:
 async def run_batch(
     items: Sequence[_Item],
     send: Callable[[_Item], Awaitable[Outcome]],
-    *,
     limit: int,
     on_outcome: OnOutcome | None,
 ) -> list[Outcome]:
     """Send every item, `limit` at a time, and return how each ended, in the order given.
 
     Equal items are sent once. If the caller is cancelled, nothing more is begun; what was sent goes on without it.
+    Raises InvalidRequest: if `on_outcome` cannot be called; nothing is sent then.
     """
+    check_callback("on_outcome", on_outcome)
     import anyio
     from anyio.lowlevel import checkpoint_if_cancelled
 
@@ -116,6 +117,7 @@ async def run_batch(
     cancels_before = caller.cancelling()  # more than 0 where a handler of CancelledError cancels its orders
 
     async def work() -> None:
+        """Send one after another of what is left."""
         for item, mine in waiting:
             # A cancelled caller's own turn comes later than that of a worker whose answer is there.
             await checkpoint_if_cancelled()

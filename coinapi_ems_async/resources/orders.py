@@ -163,13 +163,12 @@ class Orders(Group):
             self._advice.check(order)
         latest = None if not_after is None else aware("not_after", not_after)
         each = seconds(timeout, self._core.settings.order_timeout)
-        at_once = limit_of(limit, self._core.settings)
-        check_callback("on_outcome", on_outcome)
 
         async def send(order: NewOrder) -> Outcome:
+            """Send one, whose time begins now."""
             return outcome_of(await self._send(order, each, latest, False))
 
-        return await run_batch(batch, send, limit=at_once, on_outcome=on_outcome)
+        return await run_batch(batch, send, limit_of(limit, self._core.settings), on_outcome)
 
     async def place_many(
         self,
@@ -252,13 +251,12 @@ class Orders(Group):
         self._core.dispatcher  # noqa: B018  # raises UsageError
         batch = cancels_of(cancels, exchange_id)
         each = seconds(timeout, self._core.settings.order_timeout)
-        at_once = limit_of(limit, self._core.settings)
-        check_callback("on_outcome", on_outcome)
 
         async def send(cancel: CancelOrder) -> Outcome:
+            """Send one, whose time begins now."""
             return await self._core.dispatcher.cancel(operations.cancel_order(cancel), timeout=each)
 
-        return await run_batch(batch, send, limit=at_once, on_outcome=on_outcome)
+        return await run_batch(batch, send, limit_of(limit, self._core.settings), on_outcome)
 
     async def submit_cancel_all(self, *, exchange_id: str, timeout: float | None = None) -> Outcome:
         """Cancel every open order of an exchange account and return how that ended (EMS REST, Cancel all).
@@ -325,6 +323,7 @@ class Orders(Group):
         settings = self._core.settings
 
         async def read(time: float) -> ExecutionReport:
+            """Read the order's status, in so many seconds at most."""
             return await self.status(client_order_id, exchange_id=exchange_id, timeout=time)
 
         following = Following(client_order_id, read, self._core.ledger, on_report)

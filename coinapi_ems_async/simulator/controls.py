@@ -153,20 +153,20 @@ class Controls:
 
         Raises KeyError: if there is no such account.
         """
-        if slow:
-            self._world.market.slow.add(self._account(exchange_id))
-        else:
-            self._world.market.slow.discard(exchange_id)
+        self._mark(self._world.market.slow, exchange_id, slow)
 
     def exchange_stubborn(self, exchange_id: str, stubborn: bool = True) -> None:
         """Let an account's exchange refuse cancels: PENDING_CANCEL, then NEW or PARTIALLY_FILLED again.
 
         Raises KeyError: if there is no such account.
         """
-        if stubborn:
-            self._world.market.stubborn.add(self._account(exchange_id))
+        self._mark(self._world.market.stubborn, exchange_id, stubborn)
+
+    def _mark(self, marked: set[str], exchange_id: str, on: bool) -> None:
+        if on:
+            marked.add(self._account(exchange_id))
         else:
-            self._world.market.stubborn.discard(exchange_id)
+            marked.discard(exchange_id)
 
     def discover(
         self,

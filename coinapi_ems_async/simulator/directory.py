@@ -31,7 +31,9 @@ class Directory:
         random = Random(seed)  # noqa: S311 - made-up login parameters
         for exchange_id in dict.fromkeys(one for ids in plan.values() for one in ids):
             if not is_account(exchange_id):
-                raise ValueError(f"{exchange_id!r} is no account of a known exchange")
+                raise ValueError(
+                    f"{exchange_id!r} is no account of a known exchange; there are {', '.join(EXCHANGES)}"
+                )
             names = login_parameters(base_name(exchange_id))
             self.parameters[exchange_id] = {name: f"simulated-{random.getrandbits(64):016x}" for name in names}
             market.open_account(exchange_id)

@@ -39,6 +39,7 @@ def exact(function: Callable[P, R]) -> Callable[P, R]:
 
     @wraps(function)
     def inside(*args: P.args, **kwargs: P.kwargs) -> R:
+        """`function`, in the exact context."""
         with localcontext(_EXACT):
             return function(*args, **kwargs)
 

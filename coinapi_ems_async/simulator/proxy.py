@@ -3,7 +3,6 @@
 import logging
 from itertools import count
 from time import monotonic
-from types import TracebackType
 from typing import Final, Self
 
 from .door import Door
@@ -56,12 +55,7 @@ class FaultProxy:
         await self.start()
         return self
 
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.stop()
 
     @property

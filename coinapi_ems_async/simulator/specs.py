@@ -107,6 +107,7 @@ def _flag(text: str) -> bool:
 
 def _one_of(*names: str) -> Callable[[str], str]:
     def read(text: str) -> str:
+        """Read one of `names`."""
         if text not in names:
             raise ValueError(f"one of {', '.join(names)}")
         return text

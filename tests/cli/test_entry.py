@@ -2,10 +2,14 @@
 
 import subprocess
 import sys
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
+import typer
 
 from coinapi_ems_async import __version__
+from coinapi_ems_async.cli.app import app
 from coinapi_ems_async.cli.exits import HELP, Exit
 
 from .conftest import Cli, environment
@@ -37,6 +41,22 @@ def test_every_command_has_help(cli: Cli, command: tuple[str, ...]) -> None:
     assert f"coinapi-ems {' '.join(command)}" in ran.out
     if command[0] not in ("orders", "accounts") or len(command) > 1:
         assert "--json" in ran.out
+
+
+def leaves(command: Any) -> Iterator[Any]:
+    inner = getattr(command, "commands", None)
+    for one in [command] if inner is None else inner.values():
+        yield from leaves(one) if inner is not None else [one]
+
+
+def test_every_command_and_every_option_says_what_it_does() -> None:
+    found = list(leaves(typer.main.get_command(app)))
+    assert len(found) > len(COMMANDS)
+    for command in found:
+        assert command.help
+        assert command.help.endswith("."), command.name
+        for option in command.params:
+            assert option.help or option.hidden or option.name == "help", (command.name, option.name)
 
 
 def test_the_key_is_no_option(cli: Cli) -> None:

@@ -14,24 +14,32 @@ PLACE = ["orders", "place", "--exchange", ACCOUNT, "--side", "buy", "--amount", 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (order(amount="NaN"), "amount_order"),
-        (order(amount="Infinity"), "amount_order"),
-        (order(amount="-1"), "amount_order must be positive"),
-        (order(amount="1,5"), "amount_order"),
-        (order(price="0"), "price must be positive"),
-        (order("--side", "short"), "side must be one of"),
-        (order("--tif", "DAY"), "time_in_force must be one of"),
-        (order("--tif", "GTTE"), "expire_time is missing"),
-        (order("--expire-time", "2030-01-01T00:00:00Z"), "expire_time goes only with"),
-        (order("--tif", "GTTO", "--expire-time", "2030-01-01T00:00:00"), "naive"),
+        (order(amount="NaN"), "--amount must be a number of at most 64 digits, such as 0.045, got"),
+        (order(amount="Infinity"), "--amount must be a number"),
+        (order(amount="-1"), "--amount must be positive"),
+        (order(amount="1,5"), "--amount must be a number"),
+        (order(price="0"), "--price must be positive"),
+        (order("--marketable", price="0"), "--price must be positive"),
+        (order("--side", "short"), "--side must be one of"),
+        (order("--tif", "DAY"), "--tif must be one of"),
+        (order("--tif", "GTTE"), "--expire-time is missing"),
+        (order("--expire-time", "2030-01-01T00:00:00Z"), "--expire-time goes only with"),
+        (order("--tif", "GTTO", "--expire-time", "2030-01-01T00:00:00"), "--expire-time has no zone; write"),
+        (order("--timeout", "-1"), "--timeout must be a positive number of seconds, not -1."),
+        (order("--timeout", "nan"), "--timeout must be a positive number of seconds, not nan."),
+        (["--timeout", "0", "orders", "cancel-all", "--exchange", ACCOUNT], "--timeout must be a positive"),
         (order("--tif", "GTTO", "--expire-time", "tomorrow"), "no ISO time"),
         (order("--not-after", "2030-01-01T00:00:00"), "no zone"),
-        (order("--exec-inst", "HURRY"), "exec_inst must be one of"),
-        (order("--client-order-id", "a\nb"), "client_order_id"),
-        (order("--client-order-id", ""), "client_order_id"),
-        ([*PLACE], "exactly one of symbol_id_coinapi and symbol_id_exchange, got neither"),
+        (order("--exec-inst", "HURRY"), "--exec-inst must be one of"),
+        (order("--client-order-id", "a\nb"), "--client-order-id must be printable"),
+        (order("--client-order-id", ""), "--client-order-id must have"),
+        ([*PLACE], "exactly one of --symbol and --symbol-exchange, got neither"),
         ([*PLACE, "--symbol", SYMBOL, "--symbol-exchange", "X"], "got both"),
-        (["orders", "cancel", "--exchange", ACCOUNT], "got neither"),
+        (
+            ["orders", "cancel", "--exchange", ACCOUNT],
+            "one of --client-order-id and --exchange-order-id, got neither",
+        ),
+        (["bench", "--orders"], "--orders needs --exchange, --amount, --price."),
         (["orders", "history", "--start", "2020-01-01T00:00:00"], "no zone"),
         (["orders", "history", "--start", "2020-13-01T00:00:00Z"], "no ISO time"),
         (["orders", "place"], "--help"),
@@ -42,7 +50,11 @@ PLACE = ["orders", "place", "--exchange", ACCOUNT, "--side", "buy", "--amount", 
         (["balances", "--auth", "password"], "--auth"),
         (["simulate", "--site", "here"], "ID=MILLISECONDS"),
         (["simulate", "--site", "a=-5"], "ID=MILLISECONDS"),
-        (["simulate", "--exchange", "NOWHERE"], "NOWHERE"),
+        (["simulate", "--site", "a=1", "--site", "a=2"], "--site 'a' stands there twice"),
+        (
+            ["simulate", "--exchange", "NOWHERE"],
+            "'NOWHERE' is no account of a known exchange; there are BINANCE, ",
+        ),
         (["accounts", "save", "KRAKEN", "--execute"], "API key"),
     ],
 )
@@ -99,7 +111,8 @@ def test_the_wrong_key(cli: Cli, service: Service, monkeypatch: pytest.MonkeyPat
         ran = cli(*command)
         assert ran.code == 6, ran
         assert "401" in ran.sentence or "credentials" in ran.sentence
-        assert "check the key" in ran.sentence
+        assert ran.sentence.count("check the") == 1
+        assert "check the key in $COINAPI_API_KEY" in ran.sentence
         assert cli(*command, "--json").json["error"]["status"] == 401
 
 
@@ -134,6 +147,13 @@ def test_a_self_hosted_server(cli: Cli, service: Service) -> None:
     assert cli("balances", ACCOUNT, "--self-hosted", url, "--auth", "header").code == 0
     assert "self-hosted" in cli("sites", "--self-hosted", url).out
     assert "no Managed Cloud API" in cli("accounts", "list", "--self-hosted", url).sentence
+
+
+def test_an_account_that_no_site_serves(cli: Cli, service: Service) -> None:
+    ran = cli("balances", "NOWHERE")
+    assert ran.code == 6
+    assert ran.sentence.startswith("error: GET /v1/balances: no known site serves NOWHERE; served are: ")
+    assert "--exchange must have" in cli("accounts", "list", "--exchange", "").sentence
 
 
 def test_no_endpoints(cli: Cli, service: Service) -> None:

@@ -92,7 +92,7 @@ WRONG: dict[str, tuple[str, str]] = {
     "a time": (lines(row("a", expire_time="soon")), "line 1: expire_time 'soon' is no ISO time"),
     "a time without zone": (
         lines(row("a", expire_time="2099-01-01T00:00:00", time_in_force="GTTO")),
-        "line 1: expire_time is a naive datetime",
+        "line 1: expire_time has no zone; write 2099-01-01T00:00:00Z for UTC",
     ),
     "an id twice": (f"{GOOD}\n{GOOD}", "line 2: the client_order_id of line 1 again"),
     "deep JSON": ('{"price":' + "[" * 200_000 + "\n", "line 1: no JSON"),
@@ -273,6 +273,7 @@ def test_an_order_that_does_not_end_in_time_is_6(cli: Cli, service: Service) -> 
     assert told.code == 6
     assert told.json["error"]["type"] == "DeadlineExceeded"
     assert told.json["error"]["report"]["status"] == "NEW"
+    assert cli("orders", "wait", "nobody", "--timeout", "0.3").sentence.count("proves nothing") == 1
     nobody = cli("orders", "wait", "nobody", "--timeout", "0.3", "--json")
     assert nobody.code == 6
     assert nobody.json["error"]["report"] is None

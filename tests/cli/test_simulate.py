@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 
 from coinapi_ems_async.cli.exits import Failure
-from coinapi_ems_async.cli.simulate_options import read_variants
-from coinapi_ems_async.simulator import Variants
+from coinapi_ems_async.cli.simulate_options import ACCOUNTS, read_variants
+from coinapi_ems_async.simulator import Simulator, Variants
 
 from .conftest import ACCOUNT, SENTINEL, Cli, order, start
 
@@ -263,6 +263,10 @@ def test_variants_are_read_by_their_own_types() -> None:
     assert read_variants(None) == Variants()
     with pytest.raises(Failure):
         read_variants(["=x"])
+
+
+def test_the_accounts_of_the_help_are_those_of_the_simulator() -> None:
+    assert tuple(Simulator().accounts) == ACCOUNTS
 
 
 def test_the_switches_are_documented(cli: Cli) -> None:

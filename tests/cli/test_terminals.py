@@ -15,6 +15,7 @@ from coinapi_ems_async.cli.output import THEME, without_unicode
 from coinapi_ems_async.cli.sheet import Bar, Sheet
 from coinapi_ems_async.cli.stats import summarise
 from coinapi_ems_async.errors import InvalidRequest
+from coinapi_ems_async.simulator import Injection
 
 from .conftest import ROOT, Cli, Service, environment
 
@@ -137,8 +138,43 @@ def test_a_rejection_survives_a_lost_output(service: Service) -> None:
     assert done.returncode == 3, done.stderr
 
 
-def test_a_read_that_could_not_be_written_says_so(service: Service) -> None:
-    done = shell(f"{COMMAND} sites >/dev/full")
-    assert done.returncode == 1
-    assert "could not be written" in done.stderr
-    assert shell(f"{COMMAND} sites 2>&-").returncode == 0
+@pytest.mark.parametrize("more", ["", "--json"])
+def test_what_to_do_about_an_unknown_outcome_survives_a_lost_output(service: Service, more: str) -> None:
+    service.do(lambda: service.sim.inject(Injection(operation="order_new", status=503)))
+    done = shell(f"{PLACE} --amount 1 --price 9000 --client-order-id lost {more} >/dev/full")
+    assert done.returncode == 5, done.stderr
+    assert "do NOT send it again" in done.stderr
+
+
+@pytest.mark.parametrize("way", [">/dev/full", ">&-"])
+@pytest.mark.parametrize(
+    "command",
+    ["sites", "sites --watch --json", "simulate", "simulate --json", "orders list --json", "--help", "--version"],
+)
+def test_an_answer_that_could_not_be_written_is_told_in_one_line(service: Service, command: str, way: str) -> None:
+    done = shell(f"{COMMAND} {command} {way}")
+    assert done.returncode == 1, done.stderr
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: the answer could not be written to standard output: ")
+
+
+def test_a_failure_that_could_not_be_written_as_json_is_told_on_stderr(service: Service) -> None:
+    done = shell(f"{COMMAND} orders status nobody --json >/dev/full")
+    assert done.returncode == 6
+    (line,) = done.stderr.splitlines()
+    assert "proves nothing" in line
+    assert shell(f"{COMMAND} orders status nobody --json").stderr == ""
+
+
+@pytest.mark.parametrize("way", ["2>/dev/full", "2>&-"])
+def test_notes_that_could_not_be_written_change_nothing(service: Service, way: str) -> None:
+    assert shell(f"{COMMAND} sites {way}").returncode == 0
+    assert shell(f"{COMMAND} nonsense {way}").returncode == 2
+    placed = shell(f"{PLACE} --amount 1 --price 9000 --client-order-id silent {way}")
+    assert placed.returncode == 0
+    assert service.do(lambda: service.sim.executions("silent")) == 1
+
+
+def test_a_simulator_whose_address_nobody_reads_ends() -> None:
+    done = shell(f"{COMMAND} simulate --site here=0 | true")
+    assert (done.returncode, done.stderr) == (0, "")

@@ -11,12 +11,15 @@ from typing import Any
 import aiohttp
 from yarl import URL
 
-from coinapi_ems_async.simulator import Pace, Simulator
+from coinapi_ems_async.simulator import Pace, ProcessPerSite, Simulator, SimulatorProcess, SimulatorThread
 
 EAST, WEST = "aws-us-east-1-prd", "aws-eu-west-1-prd"
 ACCOUNT, SYMBOL = "KRAKEN/JOHN", "KRAKEN_SPOT_BTC_USDT"
 INSTANT = Pace(reply=0.0, book=0.0, cancel=0.0, replenish=3600.0)
 NEVER = Pace(reply=0.0, book=3600.0, cancel=3600.0, replenish=3600.0)
+
+BROKEN = (aiohttp.ClientConnectionError, asyncio.TimeoutError)
+"""What a caller meets where nobody answers."""
 
 
 @dataclass(frozen=True)
@@ -94,3 +97,13 @@ async def until(condition: Callable[[], bool], seconds: float = 5.0) -> None:
     while not condition():
         assert time.monotonic() < end, "it never happened"
         await asyncio.sleep(0.001)
+
+
+async def place(sim: SimulatorProcess | ProcessPerSite | SimulatorThread, site: str = EAST, **fields: Any) -> int:
+    """Send an order over a connection of its own; returns the status."""
+    connector = aiohttp.TCPConnector(force_close=True)
+    async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(1)) as session:
+        url, headers = f"{sim.site_urls[site]}/v1/orders", {"X-CoinAPI-Key": sim.api_key}
+        async with session.post(url, json=new_order(**fields), headers=headers) as answer:
+            await answer.read()
+            return answer.status

@@ -23,19 +23,9 @@ from coinapi_ems_async.simulator import (
     WireFault,
 )
 
-from .helpers import EAST, INSTANT, WEST, new_order
+from .helpers import BROKEN, EAST, INSTANT, WEST, place
 
 ROOT = Path(__file__).resolve().parents[2]
-BROKEN = (aiohttp.ClientConnectionError, asyncio.TimeoutError)
-
-
-async def place(sim: SimulatorProcess | ProcessPerSite, site: str = EAST, **fields: Any) -> int:
-    connector = aiohttp.TCPConnector(force_close=True)
-    async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(1)) as session:
-        url, headers = f"{sim.site_urls[site]}/v1/orders", {"X-CoinAPI-Key": sim.api_key}
-        async with session.post(url, json=new_order(**fields), headers=headers) as answer:
-            await answer.read()
-            return answer.status
 
 
 @pytest.mark.parametrize("loop", ["plain", "uvloop"])

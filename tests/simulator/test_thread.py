@@ -5,27 +5,15 @@ import socket
 import threading
 import time
 from decimal import Decimal
-from typing import Any
 
-import aiohttp
 import pytest
 
 from coinapi_ems_async.models.enums import Side
 from coinapi_ems_async.simulator import Injection, SimulatorThread, SiteFault, WireFault
 
-from .helpers import ACCOUNT, EAST, INSTANT, SYMBOL, WEST, new_order
-from .test_processes import BROKEN
+from .helpers import ACCOUNT, BROKEN, EAST, INSTANT, SYMBOL, WEST, place
 
 D = Decimal
-
-
-async def place(sim: SimulatorThread, site: str = EAST, **fields: Any) -> int:
-    connector = aiohttp.TCPConnector(force_close=True)
-    async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(1)) as session:
-        url, headers = f"{sim.site_urls[site]}/v1/orders", {"X-CoinAPI-Key": sim.api_key}
-        async with session.post(url, json=new_order(**fields), headers=headers) as answer:
-            await answer.read()
-            return answer.status
 
 
 def threads() -> set[str]:
