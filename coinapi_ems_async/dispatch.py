@@ -211,7 +211,7 @@ class Dispatcher:
                 if entry.troubled:
                     self._roster.answered(entry, call.request.exchange_id)
                 return
-            call.tried |= {entry.site.url}
+            call.been_at(entry.site.url, one.row)
             self._note(call, one)
             if monotonic() >= call.until or not await self._goes_on(call, one):
                 return
