@@ -123,7 +123,9 @@ class Dispatcher:
         finally:
             self._ledger.end(name, taken=call.report is not None)
         if call.report is None:
-            call.outcome = self._doubt(call)
+            call.outcome = outcome = self._doubt(call)
+            if isinstance(outcome, NotSent):
+                self._ledger.not_sent(outcome)
         if self._observer.is_watching:
             self._tell(call, _ENDED[Accepted if call.outcome is None else type(call.outcome)])
         return call
