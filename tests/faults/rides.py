@@ -24,9 +24,9 @@ from coinapi_ems_async import (
     Side,
     TransportError,
 )
+from coinapi_ems_async.invariants import Told, told, violations
 from coinapi_ems_async.simulator import Injection, Pace, Simulator
 
-from .invariants import Told, told, violations
 from .lanes import Transport
 from .storm import ACCOUNTS, SERVED, SITES, Outage, Schedule, Step
 

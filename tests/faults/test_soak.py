@@ -13,12 +13,12 @@ from time import monotonic
 from typing import IO
 
 from coinapi_ems_async import EMSClient, OrderNotFound, Outcome, Settings, TransportError
+from coinapi_ems_async.invariants import Told, contradictions, told, violations
 from coinapi_ems_async.simulator import FaultPlan, Pace, SimulatorProcess
 from coinapi_ems_async.simulator.journal import read_journal
 
 from ..conftest import ACCOUNT, EAST, OREGON, WEST, an_order
 from .conftest import Chunk, Tier
-from .invariants import Told, contradictions, told, violations
 from .lanes import Transport
 from .rides import empty_pools, no_errors, unexplained
 
