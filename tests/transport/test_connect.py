@@ -8,12 +8,15 @@ import struct
 from collections.abc import Iterator
 from typing import Literal
 
+import aiohttp
 import pytest
 
 from coinapi_ems_async import Settings
 from coinapi_ems_async.auth import Credentials
+from coinapi_ems_async.transport.aiohttp import AiohttpPool
 from coinapi_ems_async.transport.base import Attempt, Connection, TransportFailure
 from coinapi_ems_async.transport.connect import Connector
+from coinapi_ems_async.transport.lent import lent_socket
 
 from .conformance import authority
 
@@ -30,6 +33,13 @@ class Nobody:
     def ended(self, connection: Connection, *, by_peer: bool) -> None: ...
 
 
+def reset(listener: socket.socket) -> None:
+    """Cut the next connection that has come."""
+    peer, _ = listener.accept()
+    peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    peer.close()
+
+
 class Interrupted(Connector):
     """The server resets, or says nothing, when TCP has connected and nothing else has happened."""
 
@@ -41,9 +51,7 @@ class Interrupted(Connector):
         sock = await super()._socket(end)
         self.number = sock.fileno()
         if self.resets:
-            peer, _ = self.listener.accept()
-            peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            peer.close()
+            reset(self.listener)
         return sock
 
 
@@ -148,3 +156,45 @@ async def test_it_does_not_matter_when_a_handshake_is_given_up(listener: socket.
         await opening
     await until_closed()
     assert is_left_alone(connector.number)
+
+
+@pytest.mark.parametrize("is_reset", [True, False])
+async def test_a_socket_that_is_lent_is_not_closed_twice(listener: socket.socket, is_reset: bool) -> None:
+    """As aiohttp does: it gives the socket to the loop, and forgets it whatever comes of that."""
+    loop = asyncio.get_running_loop()
+    address = listener.getsockname()
+    sock = lent_socket((socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", address))
+    sock.setblocking(False)
+    await loop.sock_connect(sock, address)
+    number = sock.fileno()
+    if is_reset:
+        reset(listener)
+        context = authority.client_context()
+        with pytest.raises(OSError):
+            await loop.create_connection(asyncio.Protocol, sock=sock, ssl=context, server_hostname=authority.HERE)
+    else:
+        transport, _ = await loop.create_connection(asyncio.Protocol, sock=sock)
+        transport.abort()
+    await until_closed()
+    del sock
+    gc.collect()
+    assert is_left_alone(number)
+
+
+def test_a_socket_that_nobody_took_is_closed() -> None:
+    sock = lent_socket((socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", ("", 0)))
+    number = sock.fileno()
+    sockets = [sock]
+    del sock
+    with pytest.warns(ResourceWarning):
+        sockets.clear()
+    with pytest.raises(OSError):
+        os.fstat(number)
+
+
+async def test_the_sockets_of_aiohttp_are_lent() -> None:
+    pool = AiohttpPool("http://127.0.0.1:1", Credentials(), Settings())
+    connector = pool._session.connector
+    assert isinstance(connector, aiohttp.TCPConnector)
+    assert connector._socket_factory is lent_socket
+    await pool.aclose()
