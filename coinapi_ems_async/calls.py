@@ -71,6 +71,8 @@ class Call:
 
     again: "SiteEntry | None"
     """The site to ask next, instead of the best one."""
+    given_up: frozenset[str]
+    """Sites that were given up once while it waited there for a connection, by URL."""
     outcome: Outcome | None
     """Of a new order that was not taken."""
     report: ExecutionReport | None
@@ -82,6 +84,7 @@ class Call:
 
     __slots__ = (
         "again",
+        "given_up",
         "kind",
         "not_after",
         "outcome",
@@ -94,7 +97,7 @@ class Call:
         "until",
     )
 
-    # One is made for every order: hardly any ever adds to the two sets.
+    # One is made for every order: hardly any ever adds to the three sets.
     def __init__(self, request: Request, started: float, timeout: float, not_after: float | None = None) -> None:
         self.request = request
         self.kind = request.operation.kind
@@ -103,7 +106,7 @@ class Call:
         self.not_after = not_after
         self.tries: list[Try] = []
         self.again = self.report = self.outcome = None
-        self.tried = self.spent = _NOTHING
+        self.tried = self.given_up = self.spent = _NOTHING
 
     @property
     def sent(self) -> int:
@@ -114,6 +117,13 @@ class Call:
     def records(self) -> tuple[AttemptRecord, ...]:
         """Every attempt, oldest first."""
         return tuple(one.record for one in self.tries)
+
+    def been_at(self, url: str, row: Row) -> None:
+        """Note how an attempt at a site ended: one that was given up meanwhile was not asked, the first time."""
+        if row is Row.GIVEN_UP and url not in self.given_up:
+            self.given_up |= {url}
+        else:
+            self.tried |= {url}
 
     def first_time(self, move: Move) -> bool:
         """Whether the call makes this move for the first time; notes that it has."""

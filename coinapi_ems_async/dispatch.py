@@ -123,7 +123,9 @@ class Dispatcher:
         finally:
             self._ledger.end(name, taken=call.report is not None)
         if call.report is None:
-            call.outcome = self._doubt(call)
+            call.outcome = outcome = self._doubt(call)
+            if isinstance(outcome, NotSent):
+                self._ledger.not_sent(outcome)
         if self._observer.is_watching:
             self._tell(call, _ENDED[Accepted if call.outcome is None else type(call.outcome)])
         return call
@@ -211,7 +213,7 @@ class Dispatcher:
                 if entry.troubled:
                     self._roster.answered(entry, call.request.exchange_id)
                 return
-            call.tried |= {entry.site.url}
+            call.been_at(entry.site.url, one.row)
             self._note(call, one)
             if monotonic() >= call.until or not await self._goes_on(call, one):
                 return

@@ -10,7 +10,7 @@ from typing import Final, TypeVar
 import msgspec
 
 from .models.orders import ExecutionReport
-from .outcomes import Accepted, Evidence, Outcome, Rejected, RejectedReason, Unknown
+from .outcomes import Accepted, Evidence, NotSent, Outcome, Rejected, RejectedReason, Unknown
 
 __all__ = ["OrderLedger", "UnresolvedOrder"]
 
@@ -30,6 +30,7 @@ class UnresolvedOrder(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _LATE_OUTCOMES: Final = 1_000
+_UNSENT_OUTCOMES: Final = 1_000
 _EVIDENCE: Final = 50
 """Observations kept of one unresolved order: the first, and the latest."""
 
@@ -48,6 +49,8 @@ class OrderLedger:
         self._settled: OrderedDict[str, Outcome] = OrderedDict()
         self._copies: dict[str, int] = {}
         self._takers: OrderedDict[str, str] = OrderedDict()
+        self._unsent: OrderedDict[str, NotSent] = OrderedDict()
+        """Of orders that were not sent, nor any other under their ids: none of them is among the takers."""
         self._spent: set[str] = set()
         """Ids of takers whose order was taken, or nobody knows: those that are not to be used again."""
         self._reused: set[str] = set()
@@ -98,8 +101,21 @@ class OrderLedger:
         if client_order_id not in self._takers:
             self.taken_by(client_order_id, "")
 
+    def not_sent(self, outcome: NotSent) -> None:
+        """Remember that an order was not sent, without the story of its attempts."""
+        name = outcome.client_order_id
+        if name is not None and name not in self._takers:
+            brief = msgspec.structs.replace(outcome, attempts=(), timing=None)
+            _remember(self._unsent, name, brief, _UNSENT_OUTCOMES)
+
+    def unsent(self, client_order_id: str) -> NotSent | None:
+        """Return why an order was not sent; None if one was under its id, or may be, or nobody remembers."""
+        return None if self.is_spent(client_order_id) else self._unsent.get(client_order_id)
+
     def taken_by(self, client_order_id: str, url: str) -> None:
         """Remember the site that an order was committed to."""
+        if self._unsent:
+            self._unsent.pop(client_order_id, None)
         takers = self._takers
         if client_order_id in takers:
             takers.move_to_end(client_order_id)

@@ -178,7 +178,7 @@ class Rounds:
             self._drop(one, list(one.racing))
             return end
         call.tries.append(end)
-        call.tried |= {entry.site.url}
+        call.been_at(entry.site.url, end.row)
         self._note(call, end)
         if attempt.committed is None and MATRIX[end.row].for_kind(call.kind) in _GOES_ON:
             self._join(one)
@@ -250,7 +250,7 @@ class Rounds:
         for racer in there:
             if racer.committed is None:
                 one.call.tries.append(Try(one.racing.pop(racer), racer, Row.GIVEN_UP, Row.GIVEN_UP.value))
-                one.call.tried |= {troubled.site.url}
+                one.call.been_at(troubled.site.url, Row.GIVEN_UP)
                 racer.abort()
 
     def _begin(self, one: Round, entry: SiteEntry, *, is_hedge: bool) -> None:
@@ -268,7 +268,14 @@ class Rounds:
         seen = call.tried | {entry.site.url for entry in one.racing.values()}
         for_order = call.kind is not Kind.READ
         ranked = self._roster.ranked(call.request.exchange_id, tried=seen, for_order=for_order)
-        return next((entry for entry in ranked if entry.site.url not in seen), None)
+        fresh = (entry for entry in ranked if entry.site.url not in seen)
+        return next((entry for entry in fresh if self._may_join(call, entry)), None)
+
+    def _may_join(self, call: Call, entry: SiteEntry) -> bool:
+        """Whether it may take part beside others: one that was given up only if it is well, or none is left."""
+        if entry.site.url not in call.given_up or entry.health.state is Health.HEALTHY:
+            return True
+        return all(one.is_lost for one in self._roster.ranked(call.request.exchange_id))
 
 
 def _is_overtaken(attempt: Attempt) -> bool:

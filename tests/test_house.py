@@ -22,6 +22,7 @@ FLOORS = [
         "ledger",
         "calls",
         "observer",
+        "invariants",
         "hedging",
         "rounds",
         "orphans",
@@ -36,7 +37,7 @@ FLOORS = [
 PURE = [
     *("errors", "matrix", "outcomes", "operations", "answers", "simulator/exchange", "simulator/book"),
     *("simulator/ledger", "simulator/market", "simulator/reducing", "simulator/support"),
-    *("hedging", "transport/idle", "journal/entries"),
+    *("hedging", "invariants", "transport/idle", "journal/entries"),
     *(
         f"sites/{name}"
         for name in ("directory", "effects", "estimator", "flags", "health", "rhythm", "selector", "urls")

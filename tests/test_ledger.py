@@ -2,7 +2,15 @@
 
 import pytest
 
-from coinapi_ems_async import Accepted, ExecutionReport, OrderStatus, Rejected, RejectedReason
+from coinapi_ems_async import (
+    Accepted,
+    ExecutionReport,
+    NotSent,
+    NotSentReason,
+    OrderStatus,
+    Rejected,
+    RejectedReason,
+)
 from coinapi_ems_async.ledger import OrderLedger
 from coinapi_ems_async.outcomes import Outcome
 
@@ -112,3 +120,27 @@ def test_an_id_that_was_sent_once_after_all_is_not_taken_for_a_reused_one() -> N
     ledger.doubt(ID, exchange_id="KRAKEN", site="a")
     ledger.saw(seen(OrderStatus.REJECTED), "a")
     assert isinstance(ledger.settled[ID], Rejected)
+
+
+def unsent(name: str) -> NotSent:
+    return NotSent(client_order_id=name, reason=NotSentReason.DEADLINE)
+
+
+def test_of_orders_that_were_not_sent_so_many_are_remembered() -> None:
+    ledger = OrderLedger(10)
+    for number in range(1_001):
+        ledger.not_sent(unsent(str(number)))
+    assert ledger.unsent("0") is None
+    assert ledger.unsent("1") == unsent("1")
+
+
+def test_an_id_under_which_an_order_was_sent_later_is_not_said_to_be_unsent() -> None:
+    ledger = OrderLedger(10)
+    ledger.not_sent(unsent(ID))
+    assert ledger.begin(ID, again=False)
+    assert ledger.unsent(ID) is None  # it may be, any moment
+    ledger.taken_by(ID, "a")
+    ledger.end(ID, taken=False)  # it was refused
+    assert ledger.unsent(ID) is None
+    ledger.not_sent(unsent(ID))  # a third time: what a site says of the second would be about this id
+    assert ledger.unsent(ID) is None

@@ -63,6 +63,14 @@ class Field:
     def read(self, timeout: float = 5.0) -> "asyncio.Task[Any]":
         return asyncio.create_task(self.dispatcher.read(READ, timeout=timeout))
 
+    def lose(self, name: str) -> None:
+        """Eject a site, and let its pool give up what waits there."""
+        for _ in range(2):
+            self.roster.bad(self.entry(name), "no answer", Row.REFUSED)
+        assert self.entry(name).is_lost
+        while self.pool(name).queue:
+            self.pool(name).refuse(Row.GIVEN_UP)
+
     def marks(self) -> int:
         return sum(attempt.committed is not None for name in NAMES for attempt in self.pool(name).begun)
 
@@ -245,6 +253,77 @@ async def test_being_moved_does_not_end_the_call() -> None:
         call = await placing
         assert call.report is not None
         assert [one.row for one in call.tries] == [Row.GIVEN_UP, Row.SUCCESS]
+
+
+async def lost_at_each(field: Field) -> None:
+    """Eject each site as soon as something waits there."""
+    for _ in NAMES:
+        await until(lambda: any(field.pool(name).queue for name in NAMES))
+        field.lose(next(name for name in NAMES if field.pool(name).queue))
+
+
+async def test_sites_that_were_given_up_while_it_waited_are_asked_once_more() -> None:
+    """If every site is ejected that counts for nothing: none of them has refused this order a connection."""
+    async with a_field() as field:
+        placing = field.order()
+        await lost_at_each(field)
+        await until(lambda: any(field.pool(name).queue for name in NAMES))
+        accept(next(field.pool(name) for name in NAMES if field.pool(name).queue).begin())
+        call = await placing
+        assert call.report is not None
+        assert [one.row for one in call.tries] == [*[Row.GIVEN_UP] * 3, Row.SUCCESS]
+        assert field.marks() == 1
+
+
+async def test_a_site_that_refuses_then_is_not_asked_again() -> None:
+    async with a_field() as field:
+        placing = field.order()
+        await lost_at_each(field)
+        for _ in NAMES:
+            await until(lambda: any(field.pool(name).queue for name in NAMES))
+            next(field.pool(name) for name in NAMES if field.pool(name).queue).refuse()
+        call = await placing
+        assert isinstance(call.outcome, NotSent)
+        assert call.outcome.reason is NotSentReason.NO_CONNECTION
+        assert [one.row for one in call.tries] == [*[Row.GIVEN_UP] * 3, *[Row.REFUSED] * 3]
+        assert field.marks() == 0
+
+
+async def test_nor_is_one_that_is_given_up_twice() -> None:
+    async with a_field() as field:
+        placing = field.order()
+        for _ in range(2):
+            await lost_at_each(field)
+        call = await placing
+        assert isinstance(call.outcome, NotSent)
+        assert len(call.tries) == 2 * len(NAMES)
+        assert sorted(one.entry.site.id for one in call.tries) == sorted(2 * NAMES)
+        assert field.marks() == 0
+
+
+async def test_beside_others_a_site_that_was_given_up_is_not_asked_until_it_is_well() -> None:
+    async with a_field() as field:
+        placing = field.order()
+        await until(lambda: field.pool("a").queue)
+        field.roster.bad(field.entry("a"), "a probe failed")
+        await until(lambda: field.pool("b").queue and field.pool("c").queue)
+        await asyncio.sleep(0.3)  # longer than a race waits for the next to take part
+        assert not field.pool("a").queue
+        accept(field.pool("b").begin())
+        assert (await placing).report is not None
+
+
+async def test_one_that_has_recovered_may_take_part_again() -> None:
+    async with a_field() as field:
+        placing = field.order()
+        await until(lambda: field.pool("a").queue)
+        field.roster.bad(field.entry("a"), "a probe failed")
+        field.roster.good(field.entry("a"))
+        await until(lambda: field.pool("a").queue and field.pool("b").queue)
+        accept(field.pool("a").begin())
+        call = await placing
+        assert call.report is not None
+        assert field.marks() == 1
 
 
 async def test_what_is_committed_at_a_site_in_trouble_stays_there() -> None:

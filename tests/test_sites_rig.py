@@ -50,6 +50,7 @@ from benchmarks.sites.virtual import (
 )
 from benchmarks.sites.watch import Event, History
 from benchmarks.sites.weather import Spoil, Weather
+from coinapi_ems_async import AttemptRecord, Phase
 from coinapi_ems_async.simulator import Injection, Record
 from coinapi_ems_async.simulator.messages import Answer
 
@@ -224,8 +225,21 @@ def test_rows_of_the_policies() -> None:
 # What really happened
 
 
+def attempt(phase: Phase, status: int | None = None) -> AttemptRecord:
+    return AttemptRecord(site="near", phase=phase, milliseconds=20.0, status=status)
+
+
+ATTEMPTS: Mapping[str, AttemptRecord] = {
+    "accepted": attempt(Phase.ANSWERED, 200),
+    "rejected": attempt(Phase.ANSWERED, 400),
+    "not sent": attempt(Phase.WAITING),
+    "unknown": attempt(Phase.COMMITTED),
+}
+
+
 def done(name: str | None, ended: str, **changes: Any) -> Done:
     fields: dict[str, Any] = {
+        "attempts": (ATTEMPTS[ended],) if ended in ATTEMPTS else (),
         "operation": "order_new",
         "ended": ended,
         "started": 1.0,
@@ -266,7 +280,8 @@ def test_what_went_well_breaks_nothing() -> None:
         ("I2", lambda: broken([request("a")], done("a", "not sent"))),
         ("I3", lambda: broken([], done("a", "accepted"))),
         ("I3", lambda: broken([], done("a", "rejected"))),
-        ("I4", lambda: broken([request("a")] * 2, done("a", "unknown"))),
+        ("I1", lambda: broken([request("a")] * 2, done("a", "unknown"))),
+        ("I4", lambda: broken([], done("a", "unknown", attempts=(ATTEMPTS["not sent"],)))),
         ("I5", lambda: broken([request("a", operation="order_cancel")] * 3, cancels={"a": 1})),
         ("I5", lambda: broken([request(None, operation="order_cancel_all")], cancels_of_all=0)),
         ("I6", lambda: broken([request("a", "next")], done("a", "accepted"))),
@@ -280,9 +295,12 @@ def test_what_breaks_a_rule_is_told(rule: str, found: Callable[[], str]) -> None
 
 def test_an_order_that_a_site_sent_away_may_be_read_again_elsewhere() -> None:
     requests = [request("a"), request("a")]
-    assert "I1" in broken(requests, done("a", "accepted"))
-    assert broken(requests, done("a", "accepted"), moved={"a": 1}) == ""
-    assert "I1" in broken([*requests, request("a")], done("a", "accepted"), moved={"a": 1})
+    moved = done("a", "accepted", attempts=(attempt(Phase.ANSWERED, 421), ATTEMPTS["accepted"]))
+    executed = {"a": 1}
+    assert "I1" in broken(requests, done("a", "accepted"), executed=executed)
+    assert "I1" in broken(requests, moved, executed=executed)
+    assert broken(requests, moved, executed=executed, moved={"a": 1}) == ""
+    assert "I1" in broken([*requests, request("a")], moved, executed=executed, moved={"a": 1})
 
 
 def test_the_logs_of_the_servers_are_read(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
-from coinapi_ems_async import CallRecord, EMSClient, NewOrder, Side, TimeInForce
+from coinapi_ems_async import AttemptRecord, CallRecord, EMSClient, NewOrder, Side, TimeInForce
 from coinapi_ems_async.errors import EMSError
 
 from .rig import ACCOUNT, OTHER_ACCOUNT
@@ -39,6 +39,7 @@ class Done(msgspec.Struct, frozen=True, kw_only=True):
     failures: tuple[str, ...]
     client_order_id: str | None
     exchange_id: str | None
+    attempts: tuple[AttemptRecord, ...] = ()
 
     @property
     def seconds(self) -> float:
@@ -75,6 +76,7 @@ class CallLog(list[Done]):
                 failures=tuple(one.failure or "" for one in record.attempts),
                 client_order_id=record.client_order_id,
                 exchange_id=record.exchange_id,
+                attempts=record.attempts,
             )
         )
 

@@ -1,23 +1,23 @@
 """What really happened: the servers' logs beside the client's, and the rules that must hold between them.
 
-I1 a new order is read once at most, over all sites. I2 NotSent: never read. I3 accepted, or rejected by the
-server: read once. I4 unknown: once or not at all. I5 a cancel is read twice at most, all cancels of everything no
-more often than they were asked for. I6 nothing goes to a site that does not serve the account. I7 nobody but the
-listed sites is ever spoken to, and nobody is told anything before its certificate is good.
+The rules are those of `coinapi_ems_async.invariants`. Here I7 says more: nobody but the listed sites is ever
+spoken to, and nobody is told anything before its certificate is good.
 """
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import parse_qs
+
+from coinapi_ems_async import CallRecord
+from coinapi_ems_async.invariants import Told, recorded
+from coinapi_ems_async.invariants import violations as contradictions
 
 from .load import Done
 
 __all__ = ["Request", "Truth", "duplicates", "read_lines", "read_truth", "violations"]
 
-_ONCE = frozenset({"accepted", "rejected"})
 _MOST_TOLD = 20
 
 
@@ -73,47 +73,43 @@ def violations(
     """Return what breaks a rule; empty if nothing does.
 
     orders: every new order that ended. exchanges: site -> accounts it serves. cancels, cancels_of_all: how often
-    each order's cancel, and the cancel of everything, were asked for. moved: how often each order was answered
-    421, which allows that it is sent to another site.
+    each order's cancel, and the cancel of everything, were asked for; None if that is not counted. moved: how
+    often each order was answered 421, which allows that it is sent to another site.
     """
-    found = [*_orders(truth, orders, moved or {}), *_places(truth, orders, exchanges)]
-    found += [f"I7: {leak}" for leak in truth.leaks]
-    read = Counter(one.client_order_id for one in truth.requests if one.operation == "order_cancel")
-    for name, count in read.items():
-        if cancels is not None and count > 2 * cancels.get(name or "", 0):
-            found.append(f"I5: the cancel of {name} was read {count} times")
-    all_read = sum(one.operation == "order_cancel_all" for one in truth.requests)
-    if cancels_of_all is not None and all_read > cancels_of_all:
-        found.append(f"I5: {all_read} cancels of everything were read, {cancels_of_all} asked for")
-    return found[:_MOST_TOLD]
+    asked = {"order_cancel": cancels, "order_cancel_all": cancels_of_all}
+    accounts = {name for served in exchanges.values() for name in served}
+    accounts |= {one.exchange_id for one in orders if one.exchange_id is not None}
+    found = contradictions(
+        [one for one in truth.requests if asked.get(one.operation, 0) is not None],
+        truth.executions.__getitem__,
+        [*map(_told, orders), *_cancels(cancels or {}, cancels_of_all or 0)],
+        capable={name: [site for site, served in exchanges.items() if name in served] for name in accounts},
+    )
+    found += _moves(orders, moved or {})
+    named = {one.client_order_id for one in orders} | {one.client_order_id for one in truth.requests}
+    unheard = {name: count for name, count in truth.executions.items() if name not in named}
+    found += [f"I1: {name} was executed {count} times" for name, count in unheard.items() if count > 1]
+    return [*found, *(f"I7: {leak}" for leak in truth.leaks)][:_MOST_TOLD]
 
 
-def _orders(truth: Truth, orders: Sequence[Done], moved: Mapping[str, int]) -> Iterable[str]:
-    read = Counter(one.client_order_id or "" for one in truth.requests if one.operation == "order_new")
-    read.subtract({name: min(times, read[name] - 1) for name, times in moved.items() if read[name]})
-    for name, count in read.items():
-        if count > 1:
-            yield f"I1: order {name} was read {count} times"
-    for name, count in truth.executions.items():
-        if count > 1:
-            yield f"I1: order {name} was executed {count} times"
+def _told(order: Done) -> Told:
+    names = ("operation", "ended", "client_order_id", "exchange_id", "attempts")
+    return recorded(CallRecord(**{name: getattr(order, name) for name in names}))
+
+
+def _cancels(of_one: Mapping[str, int], of_all: int) -> Iterator[Told]:
+    """Yield the calls that may have sent a cancel; nothing is held against how they ended."""
+    for name, count in of_one.items():
+        yield from [Told("order_cancel", "cancelled", name, None, ())] * count
+    yield from [Told("order_cancel_all", "cancelled", None, None, ())] * of_all
+
+
+def _moves(orders: Sequence[Done], moved: Mapping[str, int]) -> Iterator[str]:
+    """The servers' word on what they sent away, beside what the client says of it."""
     for order in orders:
-        count = read[order.client_order_id or ""]
-        if order.ended == "not sent" and count:
-            yield f"I2: order {order.client_order_id} was not sent, and read {count} times"
-        elif order.ended in _ONCE and count != 1:
-            yield f"I3: order {order.client_order_id} was {order.ended}, and read {count} times"
-        elif order.ended == "unknown" and count > 1:
-            yield f"I4: order {order.client_order_id} is unknown, and was read {count} times"
-
-
-def _places(truth: Truth, orders: Sequence[Done], exchanges: Mapping[str, Sequence[str]]) -> Iterable[str]:
-    account = {one.client_order_id: one.exchange_id for one in orders}
-    for one in truth.requests:
-        named = parse_qs(one.path.partition("?")[2]).get("exchange_id", [None])[0]
-        wanted = named if one.client_order_id is None else account.get(one.client_order_id)
-        if wanted is not None and wanted not in exchanges.get(one.site, ()):
-            yield f"I6: {one.operation} of {wanted} was sent to {one.site}"
+        told, said = _told(order).sent_away, moved.get(order.client_order_id or "", 0)
+        if told > said + sum(one.status == 490 for one in order.attempts):
+            yield f"I1: order {order.client_order_id} was sent away {told} times, and by servers {said} times"
 
 
 def duplicates(truth: Truth) -> int:

@@ -53,7 +53,9 @@ class Following:
         """Return the first final report.
 
         Raises DeadlineExceeded: if there is none in time. OrderNotFound: if no site knows the order for 10 s.
-        OrderRejected: if a late answer refused it. InvalidRequest, UsageError: as `status` does.
+        OrderRejected: if a late answer refused it. OrderNotSent: if this client knows that it was not
+        sent, and the first read finds none that somebody else has sent. InvalidRequest, UsageError: as `status`
+        does.
         """
         began = monotonic()
         until = began + timeout
@@ -81,7 +83,9 @@ class Following:
             tell("on_report", self._on_report, report)
 
     def _failed(self, error: EMSError, waited: float) -> None:
-        """Go on, unless the order was refused after all or there is nothing to wait for."""
+        """Go on, unless the order was not sent, was refused after all, or there is nothing to wait for."""
+        if self._last is None and (unsent := self._ledger.unsent(self._name)) is not None:
+            raise error_of(unsent) from error
         self._error = error
         if isinstance(error, RateLimited) and error.retry_after is not None:
             self._pause = max(self._pause, error.retry_after)

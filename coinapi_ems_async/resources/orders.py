@@ -317,6 +317,7 @@ class Orders(Group):
         Raises DeadlineExceeded: if it is not final in time; its `report` is the last one read, its cause what
         reads failed with since then. OrderNotFound: if no site knows the order for 10 s, which proves nothing;
         never of one that is unresolved. OrderRejected: if that is what became of one that was unresolved.
+        OrderNotSent: after one read that finds nothing, if this client knows that it has not sent the order.
         InvalidRequest, UsageError: as `submit` does.
         """
         check_callback("on_report", on_report)

@@ -29,6 +29,7 @@ from ..operations import Request
 from ..settings import Settings
 from .base import Attempt, NotCommitted, Pool, TransportFailure, WireAnswer, has_pending_bytes, is_change
 from .bodies import check_unframed, decoded_body, oversize
+from .lent import lent_socket
 
 __all__ = ["AiohttpPool"]
 
@@ -199,6 +200,7 @@ class AiohttpPool(Pool):
                 limit=0,  # the slots below are the limit: they know orders from reads
                 ssl=tls if tls is not None else True,
                 keepalive_timeout=self._settings.idle_timeout,
+                socket_factory=lent_socket,
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
             trace_configs=[_TRACE],

@@ -81,10 +81,10 @@ class Connector:
         """
         end = monotonic() + self._settings.connect_timeout
         sock = await self._socket(end)
-        choice = _Choice(self, owner, generation)
+        choice, loop = _Choice(self, owner, generation), asyncio.get_running_loop()
         try:
             async with asyncio.timeout(end - monotonic()):
-                await asyncio.get_running_loop().create_connection(
+                await loop.create_connection(
                     lambda: choice,
                     sock=sock,
                     ssl=self._tls,
@@ -94,10 +94,14 @@ class Connector:
                 await choice.until_ready()
         except BaseException as error:
             choice.kill()
-            _close(sock)
+            if _is_shared(loop):
+                _close(sock)
             if isinstance(error, TransportFailure) or not isinstance(error, Exception):
                 raise
             raise self._failure(error) from None
+        finally:
+            if not _is_shared(loop):
+                sock.detach()
         assert choice.connection is not None  # noqa: S101  # there is a transport, so it was chosen
         return choice.connection
 
@@ -195,6 +199,16 @@ def _set_options(sock: socket.socket) -> None:
         for name, value in _KEEP_ALIVE:
             if hasattr(socket, name):
                 sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+
+
+def _is_shared(loop: asyncio.AbstractEventLoop) -> bool:
+    """Whether a loop's transport uses the very socket that it was given, so that either may close it.
+
+    Others, such as uvloop's, take its descriptor as theirs before they first wait, and close it themselves. If a
+    reset comes with the handshake they do so without a word to the socket, which would close the same number once
+    more later on, and that may be another connection's by then.
+    """
+    return isinstance(loop, asyncio.BaseEventLoop)
 
 
 def _close(sock: socket.socket) -> None:

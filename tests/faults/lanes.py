@@ -18,10 +18,10 @@ from coinapi_ems_async import (
     Settings,
     Unknown,
 )
+from coinapi_ems_async.invariants import Told, told, violations
 from coinapi_ems_async.simulator import Pace, Record, Simulator
 
 from ..conftest import ACCOUNT, an_order
-from .invariants import Told, told, violations
 from .lines import Break, Direction, Line
 
 Transport = Literal["http1", "http2", "aiohttp"]

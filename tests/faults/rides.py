@@ -14,18 +14,19 @@ from typing import Final
 from coinapi_ems_async import (
     Accepted,
     EMSClient,
-    EMSError,
     NewOrder,
     NotSent,
     OrderNotFound,
     Outcome,
+    Phase,
     Rejected,
     Settings,
     Side,
+    TransportError,
 )
+from coinapi_ems_async.invariants import Told, told, violations
 from coinapi_ems_async.simulator import Injection, Pace, Simulator
 
-from .invariants import Told, told, violations
 from .lanes import Transport
 from .storm import ACCOUNTS, SERVED, SITES, Outage, Schedule, Step
 
@@ -133,7 +134,7 @@ async def ride(storm: Schedule, transport: Transport, *, tls: bool = False) -> R
             )
             async with client as ems:
                 weather = _Weather(sim, storm, decoy.url)
-                await _Crew(ems, weather, found.calls).sail(storm)
+                await _Crew(ems, weather, found).sail(storm)
                 found.faults = await weather.clear_up()
                 found.problems += await settle(ems, sim)
                 found.problems += await empty_pools(ems)
@@ -193,10 +194,11 @@ class _Weather:
 class _Crew:
     """Makes the calls, so many at a time."""
 
-    def __init__(self, ems: EMSClient, weather: _Weather, calls: list[Told]) -> None:
+    def __init__(self, ems: EMSClient, weather: _Weather, found: Ride) -> None:
         self._ems = ems
         self._weather = weather
-        self._calls = calls
+        self._calls = found.calls
+        self._problems = found.problems
 
     async def sail(self, storm: Schedule) -> None:
         """Make every call of the schedule."""
@@ -238,12 +240,26 @@ class _Crew:
             return await orders.submit_cancel_all(exchange_id=step.account, timeout=timeout)
         try:
             if step.call == "order_status":
-                await orders.status(step.about_id, exchange_id=step.account, timeout=timeout)
+                report = await orders.status(step.about_id, exchange_id=step.account, timeout=timeout)
+                if report.client_order_id != step.about_id:
+                    self._problems.append(f"asked for {step.about_id}, told of {report.client_order_id}")
             else:
                 await orders.open(step.account, timeout=timeout)
-        except EMSError:
-            pass  # a read may fail in a storm
+        except (TransportError, OrderNotFound) as error:
+            self._problems += unexplained(step.call, error)
         return None
+
+
+def unexplained(call: str, error: TransportError | OrderNotFound) -> list[str]:
+    """Return what of a read's failure does not follow from broken lines and closed sites; nothing if all does.
+
+    Either no whole answer came, or all that came say of an order that it is not known there: servers that are
+    asked refuse nothing else.
+    """
+    answers = {one.status for one in error.attempts if one.phase is Phase.ANSWERED}
+    if answers == ({404} if isinstance(error, OrderNotFound) and call == "order_status" else set()):
+        return []
+    return [f"{call} failed as {error!r} after answers of {answers or 'nobody'}"]
 
 
 def order_of(step: Step) -> NewOrder:
@@ -276,8 +292,13 @@ async def settle(ems: EMSClient, sim: Simulator) -> list[str]:
             except OrderNotFound:
                 if not sim.executions(name):
                     never.add(name)
-            except EMSError:
+            except TransportError as error:  # of a line that broke before it was over
+                if problems := unexplained("order_status", error):
+                    return problems
                 await asyncio.sleep(0.01)
+            else:
+                if name in ems.orders.unresolved:
+                    return [f"its report was read, and yet it is unresolved: {name}"]
     return []
 
 

@@ -9,6 +9,8 @@ import pytest
 from coinapi_ems_async import (
     Accepted,
     AttemptRecord,
+    CallRecord,
+    EMSClient,
     NotSent,
     NotSentReason,
     Phase,
@@ -16,9 +18,11 @@ from coinapi_ems_async import (
     RejectedReason,
     Unknown,
 )
+from coinapi_ems_async.invariants import Ended, Told, check, recorded, told, violations
 from coinapi_ems_async.matrix import Row
+from coinapi_ems_async.simulator import Injection, Simulator
 
-from .invariants import Ended, Told, check, told, violations
+from ..conftest import ACCOUNT, an_order
 
 
 @dataclass
@@ -27,6 +31,7 @@ class Seen:
     operation: str = "order_new"
     client_order_id: str | None = "a"
     status: int | None = None
+    path: str = "/v1/orders"
 
 
 def attempt(phase: Phase = Phase.ANSWERED, **fields: Any) -> AttemptRecord:
@@ -54,6 +59,7 @@ WAITING = attempt(Phase.WAITING)
         (order("rejected", attempt(status=200)), 1, 1),
         (order("refused", attempt(status=400)), 1, 0),
         (order("not sent", WAITING), 0, 0),
+        (order("accepted", attempt(status=421), attempt(status=200)), 2, 1),
         (order("not sent", DISOWNED, WAITING), 1, 0),
         (order("not sent"), 0, 0),
         (order("not processed", DISOWNED, DISOWNED), 2, 0),
@@ -74,6 +80,8 @@ def test_what_is_right_passes(call: Told, reads: int, count: int) -> None:
         ("I1", order("unknown", LOST, LOST), 2, 2),
         ("I1", Told("order_new", "cancelled", "a"), 2, 2),
         ("I1", order("unknown", LOST), 2, 1),
+        ("I1", order("accepted", LOST, attempt(status=200)), 1, 1),
+        ("I1", order("accepted", attempt(status=429), attempt(status=200)), 2, 1),
         ("I2", order("not sent", WAITING), 0, 1),
         ("I2", order("not sent", WAITING), 1, 0),
         ("I2", order("not sent", LOST), 0, 0),
@@ -83,6 +91,7 @@ def test_what_is_right_passes(call: Told, reads: int, count: int) -> None:
         ("I3", order("rejected", attempt(status=200)), 1, 0),
         ("I3", order("refused", attempt(status=400)), 1, 1),
         ("I3", order("accepted", LOST), 1, 1),
+        ("I3", order("refused", attempt(status=400)), 0, 0),
         ("I4", order("unknown", WAITING), 0, 0),
     ],
 )
@@ -131,6 +140,13 @@ def test_only_sites_that_serve_the_account_are_asked() -> None:
     assert found.startswith("I6: order_new of a for KRAKEN was read at east")
 
 
+def test_nor_is_anything_else_of_the_account_asked_elsewhere() -> None:
+    read = Seen(operation="balances", client_order_id=None, path="/v1/balances?exchange_id=KRAKEN%2FJOHN")
+    assert violations([read], executed(0), [], capable={"KRAKEN/JOHN": ["east"]}) == []
+    (found,) = violations([read], executed(0), [], capable={"KRAKEN/JOHN": ["west"]})
+    assert found == "I6: balances for KRAKEN/JOHN was read at east"
+
+
 def test_the_key_is_shown_to_listed_hosts_only() -> None:
     assert violations([], executed(0), [], key_seen_at=["a"], listed=["a", "b"]) == []
     assert violations([], executed(0), [], key_seen_at=["c"], listed=["a"]) == ["I7: the key was shown to c"]
@@ -139,12 +155,13 @@ def test_the_key_is_shown_to_listed_hosts_only() -> None:
 def test_an_order_that_nobody_told_of_is_executed_once_at_most() -> None:
     assert violations([Seen()], executed(1), []) == []
     assert violations([Seen()], executed(2), [])[0].startswith("I1")
+    assert violations([Seen()] * 2, executed(1), [])[0].startswith("I1")
 
 
 def test_many_contradictions_are_counted_not_all_shown() -> None:
     calls = [Told("order_new", "accepted", str(number), "KRAKEN", (attempt(),)) for number in range(100)]
     with pytest.raises(AssertionError, match="and 80 more"):
-        check([], executed(0), calls)
+        check([Seen(client_order_id=call.client_order_id) for call in calls], executed(0), calls)
 
 
 def test_what_an_outcome_tells() -> None:
@@ -160,3 +177,44 @@ def test_what_an_outcome_tells() -> None:
         )
     ]
     assert ends == ["cancelled", "accepted", "refused", "not sent", "not processed", "unknown"]
+
+
+@pytest.mark.parametrize(
+    ("operation", "ended", "attempts", "expected"),
+    [
+        ("order_new", "accepted", (attempt(status=200),), "accepted"),
+        ("order_new", "rejected", (attempt(status=200),), "rejected"),
+        ("order_new", "rejected", (attempt(status=421), attempt(status=400)), "refused"),
+        ("order_new", "not sent", (), "not sent"),
+        ("order_new", "not sent", (DISOWNED, WAITING), "not sent"),
+        ("order_new", "not sent", (DISOWNED,), "not processed"),
+        ("order_cancel", "unknown", (LOST,), "unknown"),
+        ("order_new", "cancelled", (WAITING,), "cancelled"),
+        ("order_new", "RuntimeError", (), "cancelled"),
+        ("positions", "value", (attempt(status=200),), "read"),
+        ("order_status", "OrderNotFound", (attempt(status=404),), "read"),
+    ],
+)
+def test_what_a_record_tells(
+    operation: str, ended: str, attempts: tuple[AttemptRecord, ...], expected: Ended
+) -> None:
+    found = recorded(CallRecord(operation=operation, ended=ended, client_order_id="a", attempts=attempts))
+    known = None if expected == "cancelled" else attempts
+    assert found == Told(operation, expected, "a", None, known)
+
+
+async def test_a_bot_is_checked_by_its_hook_and_the_servers_logs(sim: Simulator) -> None:
+    calls: list[CallRecord] = []
+    orders = [an_order() for _ in range(3)]
+    sim.inject(Injection(operation="order_new", status=504, execute="before"))
+    sim.inject(Injection(operation="order_new", status=400))
+    async with EMSClient(sim.api_key, management_url=sim.management_url, on_call=calls.append) as ems:
+        for order in orders:
+            await ems.orders.submit(order)
+        await ems.orders.submit_cancel(exchange_id=ACCOUNT, client_order_id=orders[2].client_order_id)
+        await ems.balances.get()
+    found = list(map(recorded, calls))
+    assert [one.ended for one in found if one.operation == "order_new"] == ["unknown", "refused", "accepted"]
+    check(sim.requests, sim.executions, found)
+    with pytest.raises(AssertionError, match="I3"):
+        check(sim.requests, lambda _name: 0, found)

@@ -14,12 +14,12 @@ from typing import Literal
 import pytest
 
 from coinapi_ems_async import EMSClient
+from coinapi_ems_async.invariants import Told, told, violations
 from coinapi_ems_async.simulator import Pace, ProcessPerSite, Record
 from coinapi_ems_async.simulator.journal import read_journal
 
 from ..conftest import ACCOUNT, an_order
 from .conftest import Chunk, Tier
-from .invariants import Told, told, violations
 from .lanes import Transport
 from .rides import SETTINGS, empty_pools, no_errors
 from .storm import SITES

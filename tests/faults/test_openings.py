@@ -6,11 +6,11 @@ from collections.abc import Mapping
 import pytest
 
 from coinapi_ems_async import Accepted, ApiKeyHeader, EMSClient, NotSent
+from coinapi_ems_async.invariants import Told, told, violations
 from coinapi_ems_async.simulator import Simulator
 
 from ..conftest import ACCOUNT, EAST, an_order
 from .conftest import Chunk, Tier
-from .invariants import Told, told, violations
 from .lanes import FROZEN_TIMEOUT, INSTANT, QUIET, TIMEOUT, Transport
 from .lines import Action, Break, Direction, Line
 

@@ -14,7 +14,10 @@ from coinapi_ems_async import (
     EMSClient,
     ExecutionReport,
     InvalidRequest,
+    NotSent,
+    NotSentReason,
     OrderNotFound,
+    OrderNotSent,
     OrderRejected,
     OrderStatus,
     RateLimited,
@@ -23,6 +26,7 @@ from coinapi_ems_async import (
     Settings,
     Side,
     TimeInForce,
+    TransportError,
     Unknown,
     UsageError,
 )
@@ -335,3 +339,50 @@ async def test_a_callback_that_fails_is_logged(caplog: pytest.LogCaptureFixture)
         final = await script.follow(on_report=note).final(60, 10)
     assert final.is_final
     assert [record.getMessage() for record in caplog.records] == ["on_report raised"] * 2
+
+
+# Orders that were not sent
+
+
+async def test_an_order_that_was_not_sent_is_not_waited_for(sim: Simulator, ems: EMSClient) -> None:
+    order = an_order(exchange_id="NOBODY")
+    assert isinstance(await ems.orders.submit(order), NotSent)
+    async with asyncio.timeout(5):
+        with pytest.raises(OrderNotSent, match="not routable") as caught:
+            await ems.orders.wait_final(order.client_order_id, timeout=20)
+    assert isinstance(caught.value.outcome, NotSent)
+    assert caught.value.outcome.reason is NotSentReason.NOT_ROUTABLE
+    assert isinstance(caught.value.__cause__, OrderNotFound)
+    assert len(asked(sim, "order_status")) == 2, "both sites were asked, once"
+
+
+async def test_nor_if_no_site_can_be_reached(sim: Simulator, ems: EMSClient) -> None:
+    await sim.stop_site(EAST)
+    await sim.stop_site(WEST)
+    order = an_order()
+    assert isinstance(await ems.orders.submit(order), NotSent)
+    async with asyncio.timeout(15):
+        with pytest.raises(OrderNotSent) as caught:
+            await ems.orders.wait_final(order.client_order_id, timeout=60)
+    assert isinstance(caught.value.__cause__, TransportError)
+
+
+async def test_an_order_that_somebody_else_has_sent_is_followed_all_the_same(
+    sim: Simulator, ems: EMSClient
+) -> None:
+    order = an_order(price="20000", time_in_force=IOC)
+    unsent = an_order(exchange_id="NOBODY", client_order_id=order.client_order_id)
+    assert isinstance(await ems.orders.submit(unsent), NotSent)
+    async with EMSClient(sim.api_key, management_url=sim.management_url) as another:
+        await another.orders.place(order)
+    final = await ems.orders.wait_final(order.client_order_id, timeout=20)
+    assert final.status is OrderStatus.FILLED
+
+
+async def test_and_so_is_one_that_was_sent_at_the_second_try(ems: EMSClient) -> None:
+    order = an_order(price="20000", time_in_force=IOC)
+    unsent = an_order(exchange_id="NOBODY", client_order_id=order.client_order_id)
+    assert isinstance(await ems.orders.submit(unsent), NotSent)
+    await ems.orders.place(order)
+    final = await ems.orders.wait_final(order.client_order_id, timeout=20)
+    assert final.status is OrderStatus.FILLED

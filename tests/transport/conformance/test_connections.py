@@ -7,6 +7,7 @@ import pytest
 from h2.settings import SettingCodes
 
 from coinapi_ems_async import Accepted, EMSClient, Settings
+from coinapi_ems_async.matrix import Row
 
 from ...conftest import an_order
 from ...wire import Reply, Seen, Transport, answer, server_for
@@ -234,6 +235,41 @@ async def test_a_site_whose_connections_are_all_taken_is_passed_over(transport: 
             assert set(ended) <= {"accepted", "unknown"}
             assert ended.count("unknown") == len(near.seen) <= 2
             assert len(far.seen) == 8 - len(near.seen)
+
+
+@OURS
+async def test_what_waits_while_every_site_is_ejected_is_asked_once_more(transport: Transport) -> None:
+    """None of them has refused it a connection: it waited for one, all of them being taken."""
+
+    def slow(seen: Seen) -> Reply:
+        return accepted(seen).but(after=0.5)
+
+    async with (
+        server_for(transport, slow) as near,
+        server_for(transport, slow) as far,
+        server_for(None, lambda seen: answer(endpoints(near.url, far.url))) as management,
+    ):
+        settings = Settings(pool_size=2, order_share=1, pool_timeout=0.05)
+        client = EMSClient("key", management_url=management.url, settings=settings, transport=transport)
+        async with client as ems, asyncio.timeout(10):
+            taken = [asyncio.create_task(told(ems.orders.submit(an_order()))) for _ in range(4)]
+            while len(near.seen) + len(far.seen) < 4:
+                await asyncio.sleep(0.001)
+            order = an_order()
+            waiting = asyncio.create_task(ems.orders.submit(order))
+            roster = ems._ready().roster
+            while any("waiting=0" in repr(entry.pool) for entry in roster.entries.values()):
+                await asyncio.sleep(0.001)
+            for entry in roster.entries.values():
+                roster.bad(entry, "no answer")
+                roster.bad(entry, "no answer")
+                assert entry.is_lost
+            outcome = await waiting
+            assert isinstance(outcome, Accepted), outcome
+            assert await asyncio.gather(*taken) == ["accepted"] * 4
+        given_up = [one for one in outcome.attempts if one.failure == Row.GIVEN_UP.value]
+        assert len(given_up) == 2
+        assert sum(order_id(seen) == order.client_order_id for seen in near.seen + far.seen) == 1
 
 
 @OURS

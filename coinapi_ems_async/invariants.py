@@ -1,38 +1,39 @@
 """What must hold whatever befell the wire and the servers: I1 to I7, over the servers' log and the client's word.
 
-Pure functions: a rig, a storm or a single test hands in what the servers read, how often each order was executed,
-and what the client told its caller, and gets back every contradiction in words.
+Pure functions, for tests of the client and of bots that use it: they take what the servers read, how often each
+order was executed, and what the client told, and return every contradiction in words. Over the simulator:
+
+    calls: list[CallRecord] = []
+    async with EMSClient(sim.api_key, management_url=sim.management_url, on_call=calls.append) as ems:
+        ...
+    check(sim.requests, sim.executions, map(recorded, calls))
 
     I1  No order is executed twice, over all sites.
     I2  NotSent: executed never, and nothing of it left but what servers proved not to have processed.
-    I3  Accepted, or rejected by the exchange: executed once. Refused by the service: never.
+    I3  Accepted, or rejected by the exchange: executed once. Refused by the service: never, and read by it.
     I4  Unknown, or the caller went away: executed once or never.
     I5  A cancel of one order is read at most twice for each call, not counting those that a server refused with
         an answer, and a cancel-all once.
     I6  No request goes to a site that does not serve the account.
     I7  The key is shown to no host that was not listed.
 
-The client's own log must fit as well: servers read no more copies of an order than attempts were committed,
-Unknown needs a committed attempt, and an order's answer must have come whole.
+The client's own log must fit as well: servers read no more copies of an order than attempts were committed, and
+no less than they answered; a second copy needs a server's word that it did nothing with the first; Unknown needs a
+committed attempt, and an order's answer must have come whole.
 """
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, TypeVar
+from urllib.parse import parse_qs
 
-from coinapi_ems_async import (
-    AttemptRecord,
-    NotSent,
-    NotSentReason,
-    Outcome,
-    Phase,
-    Rejected,
-    Unknown,
-)
-from coinapi_ems_async.matrix import UNPROCESSED
+from .matrix import UNPROCESSED
+from .outcomes import AttemptRecord, NotSent, NotSentReason, Outcome, Phase, Rejected, Unknown
 
-__all__ = ["Ended", "Read", "Told", "check", "contradictions", "told", "violations"]
+if TYPE_CHECKING:
+    from .observer import CallRecord
+
+__all__ = ["Ended", "Read", "Told", "check", "contradictions", "recorded", "told", "violations"]
 
 Ended = Literal["accepted", "rejected", "refused", "not sent", "not processed", "unknown", "cancelled", "read"]
 """How a call ended for its caller: `rejected` by the exchange, `refused` by the service; `not processed` is the
@@ -42,6 +43,8 @@ _ONCE: tuple[Ended, ...] = ("accepted", "rejected")
 _UNSENT: tuple[Ended, ...] = ("not sent", "not processed")
 _NEVER: tuple[Ended, ...] = ("refused", *_UNSENT)
 _DISOWNED = tuple(row.value for row in UNPROCESSED)
+_CHANGES = ("order_new", "order_cancel", "order_cancel_all")
+_SENT_AWAY = (421, 490)
 _SHOWN = 20
 
 
@@ -64,8 +67,7 @@ class Read(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Told:
+class Told(NamedTuple):
     """What the client told about one call. attempts: None if not known, as of calls that were cancelled."""
 
     operation: str
@@ -84,8 +86,41 @@ class Told:
         """Attempts that the server said it has not processed (HTTP/2)."""
         return sum((one.failure or "").startswith(_DISOWNED) for one in self.attempts or ())
 
+    @property
+    def sent_away(self) -> int:
+        """Attempts to which a server said that it was the wrong one, or could not pass the request on."""
+        return sum(one.status in _SENT_AWAY for one in self.attempts or ())
+
+    @property
+    def answered(self) -> int:
+        """Attempts to which a whole answer came."""
+        return sum(one.phase is Phase.ANSWERED for one in self.attempts or ())
+
 
 _Named = TypeVar("_Named", Told, Read)
+
+
+def recorded(record: "CallRecord") -> Told:
+    """Return what the client's `on_call` hook was told of a call."""
+    attempts: tuple[AttemptRecord, ...] | None = record.attempts
+    ended: Ended = "read"
+    if record.operation in _CHANGES:
+        ended = _recorded_end(record)
+        attempts = None if ended == "cancelled" else attempts
+    return Told(record.operation, ended, record.client_order_id, record.exchange_id, attempts)
+
+
+def _recorded_end(record: "CallRecord") -> Ended:
+    last = record.attempts[-1] if record.attempts else None
+    if record.ended == "accepted":
+        return "accepted"
+    if record.ended == "unknown":
+        return "unknown"
+    if record.ended == "rejected":
+        return "rejected" if any(one.status in range(200, 300) for one in record.attempts) else "refused"
+    if record.ended == "not sent":
+        return "not processed" if last is not None and (last.failure or "").startswith(_DISOWNED) else "not sent"
+    return "cancelled"  # or a bug: what became of it is not known
 
 
 def told(operation: str, outcome: Outcome | None, *, client_order_id: str | None, exchange_id: str | None) -> Told:
@@ -131,9 +166,9 @@ def violations(
 ) -> list[str]:
     """Return every contradiction, none if all is well.
 
-    requests: what all servers have read. executions: how often an order was given to an exchange. calls: what the
-    client told. capable: account -> ids of the sites that serve it. key_seen_at: hosts that were shown the key.
-    listed: those that may be.
+    requests: everything that all servers have read. executions: how often an order was given to an exchange.
+    calls: what the client told. capable: account -> ids of the sites that serve it. key_seen_at: hosts that were
+    shown the key. listed: those that may be.
     """
     requests, calls = list(requests), list(calls)
     orders = _by_order(call for call in calls if call.operation == "order_new")
@@ -155,6 +190,8 @@ def _of_order(name: str, calls: list[Told], executed: int, read: int) -> Iterato
     """I1 to I4 of one id, which an order is sent under once."""
     if executed > 1:
         yield f"I1: {name} was executed {executed} times"
+    if not calls and read > 1:
+        yield f"I1: {name} was read {read} times, and nobody told of it"
     if len(calls) != 1:
         return
     (call,) = calls
@@ -164,11 +201,15 @@ def _of_order(name: str, calls: list[Told], executed: int, read: int) -> Iterato
         rule = "I3" if call.ended == "refused" else "I2"
         yield f"{rule}: {name} ended as {call.ended}, and was executed {executed} times: {_story(call)}"
     if call.attempts is None:
+        if read > 2:  # of one a server may have said that it did nothing with it
+            yield f"I1: {name} was read {read} times, and ended as {call.ended}"
         return
     if call.ended == "not sent" and read > call.disowned:
         yield f"I2: {name} ended as not sent, and was read {read} times: {_story(call)}"
     if read > call.committed:
         yield f"I1: {name} was read {read} times, after {call.committed} committed attempts: {_story(call)}"
+    if read < call.answered:
+        yield f"I3: {name} was answered {call.answered} times, and read {read} times: {_story(call)}"
 
 
 def contradictions(call: Told) -> Iterator[str]:
@@ -179,9 +220,10 @@ def contradictions(call: Told) -> Iterator[str]:
         yield f"I2: {call.client_order_id} ended as not sent after a commit: {_story(call)}"
     if call.ended == "unknown" and call.committed == call.disowned:
         yield f"I4: {call.client_order_id} ended as unknown without a commit: {_story(call)}"
-    answered = any(one.phase is Phase.ANSWERED for one in call.attempts)
+    if call.operation == "order_new" and call.committed > 1 + call.disowned + call.sent_away:
+        yield f"I1: {call.client_order_id} was committed {call.committed} times: {_story(call)}"
     # A cancel of unknown outcome is settled by a read of the order's status, which is no attempt of its own.
-    if call.ended in (*_ONCE, "refused") and not answered and call.operation != "order_cancel":
+    if call.ended in (*_ONCE, "refused") and not call.answered and call.operation != "order_cancel":
         yield f"I3: {call.client_order_id} ended as {call.ended} without a whole answer: {_story(call)}"
 
 
@@ -221,12 +263,15 @@ def _is_refusal(status: int | None) -> bool:
 
 
 def _of_places(requests: list[Read], calls: list[Told], capable: Mapping[str, Collection[str]]) -> Iterator[str]:
-    """I6: of orders, by the account they were sent for."""
+    """I6: of orders, by the account they were sent for; of other requests, by the one in their query."""
     accounts = {one.client_order_id: one.exchange_id for one in calls if one.operation == "order_new"}
     for one in requests:
-        account = accounts.get(one.client_order_id) if one.client_order_id is not None else None
+        query = parse_qs(str(getattr(one, "path", "")).partition("?")[2])
+        named = query.get("exchange_id", [None])[0]
+        account = named if one.client_order_id is None else accounts.get(one.client_order_id)
         if account is not None and one.site not in capable.get(account, (one.site,)):
-            yield f"I6: {one.operation} of {one.client_order_id} for {account} was read at {one.site}"
+            what = one.operation if one.client_order_id is None else f"{one.operation} of {one.client_order_id}"
+            yield f"I6: {what} for {account} was read at {one.site}"
 
 
 def _story(call: Told) -> str:
