@@ -86,8 +86,9 @@ def test_a_change_of_paths_is_followed(
         (half(Row.UNAVAILABLE), True),
         (half(Row.REFUSED), True),
         (half(Row.NO_ANSWER), True),
+        (half(Row.LOST), True),
     ],
-    ids=["calls get 503", "all get 503", "all are refused", "all time out"],
+    ids=["calls get 503", "all get 503", "all are refused", "all time out", "all are reset"],
 )
 def test_a_site_that_fails_half_of_all_requests_is_ejected_six_times_in_ten_minutes_at_most(
     calls: Fault, probes: bool, rate: float
