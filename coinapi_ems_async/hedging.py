@@ -1,28 +1,32 @@
 """When a read has waited long enough to be asked elsewhere as well. Pure: times come in, seconds."""
 
 from collections import deque
+from math import sqrt
 from typing import Final
 
 __all__ = ["ServiceTimes"]
 
 _RECENT: Final = 64
 """Samples of which the median is taken: it follows a service that has become slower as a whole."""
-_WINDOW: Final = 1024
-"""Samples of which the 95th percentile is taken. Of 64 it is the fourth largest: where 3 % of the reads are slow it
+_WINDOW: Final = 512
+"""Samples of which the 95th percentile is taken. Of 64 it is the fourth largest: if 3 % of the reads are slow, it
 is a slow one an eighth of the time, and a burst of hedges at a site that falls silent would delay the next."""
 _ENOUGH: Final = 16
 _SHORTEST: Final = 0.010
 _LONGEST: Final = 1.0
 _SHARE: Final = 16
-"""All samples are looked at again when one in so many is fresh: to sort them for every read would cost too much."""
+"""All samples are looked at again when one in so many is fresh: to sort them for every read costs too much."""
 
 
 class _Times:
-    """The last times of one kind of read, so many at most, and one of their quantiles."""
+    """The last times of one kind of read, so many at most, and one of their quantiles.
 
-    def __init__(self, window: int, percent: int) -> None:
+    less: by how many standard deviations of its rank it is lowered. Few samples have it where it is not.
+    """
+
+    def __init__(self, window: int, share: float, *, less: float = 0.0) -> None:
         self._samples: deque[float] = deque(maxlen=window)
-        self._percent = percent
+        self._share, self._less = share, less
         self._fresh = 0
         self.value = 0.0
 
@@ -35,15 +39,16 @@ class _Times:
         count = len(self._samples)
         if self._fresh * _SHARE >= count:
             self._fresh = 0
-            self.value = sorted(self._samples)[count * self._percent // 100]
+            place = count * self._share - self._less * sqrt(count * self._share * (1 - self._share))
+            self.value = sorted(self._samples)[max(0, int(place))]
 
 
 class _Window:
     """The last times of one kind of read at one site."""
 
     def __init__(self) -> None:
-        self.recent = _Times(_RECENT, 50)
-        self.all = _Times(_WINDOW, 95)
+        self.recent = _Times(_RECENT, 0.5)
+        self.all = _Times(_WINDOW, 0.95, less=1.0)
 
     def add(self, seconds: float) -> None:
         self.recent.add(seconds)
@@ -54,7 +59,8 @@ class ServiceTimes:
     """How long reads take, by site and operation: the whole service, exchange included, not only the path.
 
     After how long to hedge is the 95th percentile, but at most twice the median: once more than one read in twenty
-    is slow, the 95th percentile is the slow value, and hedging would stop when it is needed most.
+    is slow, the 95th percentile is the slow value, and hedging would stop when it is needed most. It is taken a
+    little lower, since it is not known exactly: too early costs a request, too late is what hedges are against.
     """
 
     def __init__(self) -> None:
