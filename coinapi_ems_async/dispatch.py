@@ -284,9 +284,11 @@ class Dispatcher:
 
     def _is_nearer_elsewhere(self, call: Call, one: Try) -> bool:
         """Whether a read need not go back to a site that ended its connection: it is in doubt, or would have to be
-        connected to anew, which takes longer than the next one does."""
+        connected to anew, which takes longer than the next one does. Of an order another site may not know."""
         entry = one.entry
-        if call.kind is not Kind.READ or (entry.health.state is Health.HEALTHY and entry.pool.is_at_hand()):
+        if call.kind is not Kind.READ or call.request.client_order_id is not None:
+            return False
+        if entry.health.state is Health.HEALTHY and entry.pool.is_at_hand():
             return False
         ranked = self._roster.ranked(call.request.exchange_id, tried=call.tried)
         following = next((other for other in ranked if other.site.url not in call.tried), None)

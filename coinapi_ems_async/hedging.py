@@ -34,6 +34,7 @@ class _Times:
         return len(self._samples)
 
     def add(self, seconds: float) -> None:
+        """Take in one time; the quantile follows at once while there are few, then every few times."""
         self._samples.append(seconds)
         self._fresh += 1
         count = len(self._samples)
@@ -51,6 +52,7 @@ class _Window:
         self.all = _Times(_WINDOW, 0.95, less=1.0)
 
     def add(self, seconds: float) -> None:
+        """Take in one time."""
         self.recent.add(seconds)
         self.all.add(seconds)
 

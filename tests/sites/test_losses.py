@@ -5,11 +5,13 @@ from typing import Any
 
 import pytest
 
+from coinapi_ems_async import operations
 from coinapi_ems_async.matrix import Row
 from coinapi_ems_async.sites.health import Health
-from coinapi_ems_async.transport.base import Attempt, TransportFailure
+from coinapi_ems_async.transport.base import Attempt, TransportFailure, WireAnswer
 
 from ..test_rounds import Field, a_field, until, value
+from .fakes import ACCOUNT
 
 pytestmark = pytest.mark.every_loop
 
@@ -78,6 +80,18 @@ async def test_unless_the_next_is_no_better(trouble: str) -> None:
         read = await read_until_lost(field)
         value(await begun(field, "a"))
         assert await read == []
+
+
+async def test_the_status_of_an_order_is_read_where_it_was_taken() -> None:
+    async with a_field() as field:
+        connected(field, a=0, b=2)
+        name = "a-name"
+        status = operations.order_status(name, exchange_id=ACCOUNT)
+        read = asyncio.create_task(field.dispatcher.read(status, timeout=5.0))
+        lose(await begun(field, "a"))
+        body = f'{{"exchange_id":"{ACCOUNT}","client_order_id":"{name}","status":"NEW"}}'
+        (await begun(field, "a")).deliver(WireAnswer(200, (), body.encode()))
+        assert (await read).client_order_id == name
 
 
 async def test_a_second_loss_sends_it_to_the_next_in_any_case() -> None:
