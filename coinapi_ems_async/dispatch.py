@@ -31,6 +31,7 @@ from .outcomes import Accepted, NotSent, NotSentReason, Outcome, Rejected, Unkno
 from .reconcile import Reconciler
 from .rounds import Round, Rounds
 from .settings import Settings
+from .sites.health import Health
 from .sites.roster import Roster, SiteEntry
 from .transport.base import Attempt, is_change
 from .transport.watch import Watch
@@ -250,7 +251,7 @@ class Dispatcher:
     async def _goes_on(self, call: Call, one: Try) -> bool:
         """Make the table's move; returns whether there is another attempt to make."""
         move = MATRIX[one.row].for_kind(call.kind)
-        if move is Move.SAME_THEN_NEXT and call.first_time(move):
+        if move is Move.SAME_THEN_NEXT and not self._is_nearer_elsewhere(call, one) and call.first_time(move):
             call.again = one.entry
             return call.kind is not Kind.READ or one.attempt.committed is None or self._may_repeat(call)
         if move is Move.ANYWHERE_ONCE:
@@ -280,6 +281,18 @@ class Dispatcher:
         if untried:
             return True
         return await self._pause(call, self._random.uniform(0, min(_FIRST_PAUSE * 2**call.sent, _MOST_PAUSE)))
+
+    def _is_nearer_elsewhere(self, call: Call, one: Try) -> bool:
+        """Whether a read need not go back to a site that ended its connection: it is in doubt, or would have to be
+        connected to anew, which takes longer than the next one does. Of an order another site may not know."""
+        entry = one.entry
+        if call.kind is not Kind.READ or call.request.client_order_id is not None:
+            return False
+        if entry.health.state is Health.HEALTHY and entry.pool.is_at_hand():
+            return False
+        ranked = self._roster.ranked(call.request.exchange_id, tried=call.tried)
+        following = next((other for other in ranked if other.site.url not in call.tried), None)
+        return following is not None and following.health.state is Health.HEALTHY and following.pool.is_at_hand()
 
     def _may_repeat(self, call: Call) -> bool:
         return call.sent < self._settings.read_attempts and self._budget.spend()

@@ -107,8 +107,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """and by this share of the round trip,"""
     switch_rounds: int = 3
     """in so many rounds in a row,"""
+    switch_sure_rounds: int = 2
+    """or in so many if that cannot be noise: if it is nearer by as much than the site in use has been of late,"""
+    switch_sure: float = 5.0
+    """or by so many times the spread of that site's samples (median less minimum) more;"""
     switch_round: float = 1.0
-    """which are so far apart."""
+    """rounds are so far apart."""
     suspect_forgiven: float = 30.0
     """A site that was suspected, and not before that within this time, is chosen again as soon as it is healthy:
     one stall of a machine should not send the calls elsewhere for three rounds."""
@@ -176,7 +180,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """An event loop that stood still for longer makes sites look slow: what was timed meanwhile does not count."""
     sample_window: int = 8
     """The estimate of a round trip is the least of so many samples,"""
-    sample_time: float = 8.0
+    sample_time: float = 7.5
     """and of all within so long: with more probes a second the noise of a minimum must not grow."""
     change_samples: int = 3
     """So many samples in a row, all clearly above the estimate, are a new path and all that is kept,"""
@@ -187,7 +191,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     change_share: float = 0.25
     """by this share of the estimate,"""
     change_spread: float = 3.0
-    """and by so many times the spread of the samples (median less minimum)."""
+    """and by so many times the spread of the samples (median less minimum);"""
+    change_proof: float = 20.0
+    """and the least excess times the number of samples by so many: three samples far off, or more nearer ones."""
     drain: float = 60.0
     """How long requests under way at a site that left the table may go on."""
     open_after_first: float = 1.0

@@ -70,7 +70,7 @@ def good_run() -> Report:
         a_found("idle-race", {**dict.fromkeys(IDLE_ORDERS, 1000), **dict.fromkeys(IDLE_LOST, 0)}),
         a_found("management-down", {"failed": 0, "reads": 100}, first_up=[21.0], first_down=[22.0]),
         a_found("storm", {"faults": 10_004, "duplicates": 0, "taken_as_success": 0}),
-        a_found("flap", {"ejections_in_10_min": 4}),
+        a_found("flap", {"ejections": 4, "seconds": 600.1}),
     ]
     found = {one.name: one for one in founds}
     return Report(machine=this_machine("the simulator"), plan=Plan(), floor=Floor(1.0, 2.0, 0.5), found=found)
@@ -110,7 +110,8 @@ def test_a_good_run_meets_every_target() -> None:
         ("idle-race", lambda f: f.counts.update(lost_learned=1), "orders lost in the idle race, limit learned"),
         ("hedging", lambda f: f.values.update(reads_10=[93.0]), "hedging, 10 % slow: p99"),
         ("hedging", lambda f: f.counts.update(extra_20=10.3), "hedging, 20 % slow: more requests"),
-        ("flap", lambda f: f.counts.update(ejections_in_10_min=7), "flap"),
+        ("flap", lambda f: f.counts.update(ejections=7), "flap"),
+        ("flap", lambda f: f.counts.update(ejections=7, seconds=150.0), "flap"),
         ("choice", lambda f: f.values.update(choice=[3.1]), "choice"),
         ("management-down", lambda f: f.values.update(first_down=[27.0]), "management API down: first read"),
         ("kill", lambda f: f.violations.append("I1: order a was read 2 times"), "rules I1 to I7"),
@@ -127,6 +128,9 @@ def test_too_few_chances_prove_nothing() -> None:
     report = good_run()
     report.found["storm"].counts["faults"] = 500.0
     assert line(report, "orders executed twice").met is None
+    report.found["flap"].counts["seconds"] = 150.0
+    assert line(report, "flap").met is None
+    assert line(report, "flap").ours == "4 in 150 s"
     report.found.clear()
     assert {one.met for one in lines(report)} == {None}
 

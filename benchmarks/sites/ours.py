@@ -58,7 +58,7 @@ class Ours:
 
     def _look(self, now: float) -> None:
         pairs = zip(self._sites, self._estimators, strict=True)
-        placed = place([Candidate(site, Health.HEALTHY, one.at(now)) for site, one in pairs])
+        placed = place([Candidate(site, Health.HEALTHY, one.at(now), doubt=one.doubt(now)) for site, one in pairs])
         self._held = hold(self._held, placed, now, self._settings)
         chosen = self._numbers[self._held.url or ""]
         others = (self._numbers[one.candidate.site.url] for one in placed)

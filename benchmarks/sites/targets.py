@@ -218,9 +218,23 @@ def _coming_back(report: Report) -> Iterator[Line]:
     shown = f"{total:.0f} in {sum(one.repeats for one in outages)} failures" if outages else "not measured"
     name = "orders to a site in probation, others healthy"
     yield Line(name, "-", "0", shown, total == 0 if outages else None)
-    flap = report.found.get("flap")
-    name = "flap, half of all requests fail: ejections in 10 min"
-    yield _at_most(name, "-", 6, _count(flap, "ejections_in_10_min"), "")
+    yield _flap(report)
+
+
+_TEN_MINUTES: Final = 600.0
+_MOST_EJECTIONS: Final = 6
+
+
+def _flap(report: Report) -> Line:
+    """In less time a few ejections say nothing of ten minutes, too many do."""
+    name, flap = "flap, half of all requests fail: ejections in 10 min", report.found.get("flap")
+    ejections, seconds = _count(flap, "ejections"), _count(flap, "seconds")
+    if ejections is None or seconds is None:
+        return _at_most(name, "-", _MOST_EJECTIONS, None, "")
+    is_whole = seconds >= _TEN_MINUTES or ejections > _MOST_EJECTIONS
+    more = "" if seconds >= _TEN_MINUTES else f"in {seconds:.0f} s"
+    line = _at_most(name, "-", _MOST_EJECTIONS, ejections, "", more)
+    return line if is_whole else line._replace(met=None)
 
 
 def _answers(report: Report) -> Iterator[Line]:

@@ -86,6 +86,7 @@ class SiteEntry:
             flags.is_flagged(now) or flags.is_down(exchange_id, now),
             self.in_flight or 0,
             self.health.last_success,
+            self.estimator.doubt(now),
         )
 
     def view(self, now: float, chosen_by: tuple[str, ...]) -> SiteView:

@@ -31,7 +31,8 @@ class Candidate(msgspec.Struct, frozen=True):
 
     estimate: its round trip in seconds, None before the first. at_home: whether the exchange is connected there.
     exchange_id: the account to be served, None if any will do. is_flagged: whether it comes after its peers for
-    now. in_flight: requests under way. last_success: when it last gave a good answer, monotonic.
+    now. in_flight: requests under way. last_success: when it last gave a good answer, monotonic. doubt: by how
+    much the estimate may be too high, seconds.
     """
 
     site: Site
@@ -42,6 +43,7 @@ class Candidate(msgspec.Struct, frozen=True):
     is_flagged: bool = False
     in_flight: int = 0
     last_success: float = -inf
+    doubt: float = inf
 
 
 CostFunction = Callable[[Candidate], float]
@@ -107,11 +109,15 @@ def _order(one: Placed) -> tuple[tuple[int, bool, bool], float, bool, int, str, 
     return one[:6]
 
 
-def _beats(challenger: Placed, held: Placed, settings: Settings) -> bool:
-    """Differences below max(2 ms, 10 %) are noise: changing sites for them gains nothing."""
+def _beats(challenger: Placed, held: Placed, settings: Settings, doubt: float = 0.0) -> bool:
+    """Differences below max(2 ms, 10 %) are noise: changing sites for them gains nothing.
+
+    doubt: by how much what is held may cost less than it seems to.
+    """
     if isinf(held.cost):
         return not isinf(challenger.cost)
-    return held.cost - challenger.cost > max(settings.switch_least, settings.switch_share * held.cost)
+    cost = held.cost - doubt
+    return cost - challenger.cost > max(settings.switch_least, settings.switch_share * cost)
 
 
 def first_pick(placed: Sequence[Placed], settings: Settings = _DEFAULTS) -> Placed:
@@ -152,9 +158,9 @@ def hold(
 ) -> Held:
     """Return the choice after looking at it `now`; `placed` as `place` returns it.
 
-    The site in use stays unless another one beats it in three rounds a second apart, and in every look between. It
-    is left at once if it is gone, has no estimate, or is no longer among the best in health; and for `returned`, a
-    site that has just become healthy after it was new or ejected.
+    The site in use stays unless another one beats it in three rounds a second apart, in two if there is nothing to
+    doubt, and in every look between. It is left at once if it is gone, has no estimate, or is no longer among the
+    best in health; and for `returned`, a site that has just become healthy after it was new or ejected.
     """
     if not placed:
         return Held()
@@ -169,7 +175,8 @@ def hold(
         return Held(returned)
     if held.rounds and now < held.at + settings.switch_round - _EARLY:
         return held
-    if held.rounds + 1 >= settings.switch_rounds:
+    is_sure = _beats(best, mine, settings, mine.candidate.doubt)
+    if held.rounds + 1 >= (settings.switch_sure_rounds if is_sure else settings.switch_rounds):
         return Held(best.candidate.site.url)
     return Held(held.url, held.rounds + 1, now)
 

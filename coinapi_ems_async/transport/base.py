@@ -384,6 +384,10 @@ class Pool(ABC):
     def connections(self) -> int:
         """Connections open now."""
 
+    def is_at_hand(self) -> bool:
+        """Whether a request could go out at once, over a connection that is open and free."""
+        return self.connections > self.in_flight
+
     @property
     @abstractmethod
     def in_flight(self) -> int:

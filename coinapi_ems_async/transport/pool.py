@@ -118,6 +118,10 @@ class SitePool(Pool):
         """Whether such a request has to wait until another one has ended."""
         return not self._has_slot(request.operation.kind is not READ)
 
+    def is_at_hand(self) -> bool:
+        """Whether a request could go out at once; asks the descriptors themselves."""
+        return any(one.room > 0 and one.is_usable() for one in self._ready)
+
     def is_outdated(self, attempt: Attempt) -> bool:
         """Whether the attempt's connection is older than the last `clear`."""
         carrier = attempt.carrier

@@ -142,14 +142,12 @@ def descriptors() -> int:
 def passing(clients: Sequence[EMSClient]) -> int:
     """Bytes of what is kept of the latest probes and reads, and of the connections that are open.
 
-    The former is bounded, by 60 and 64 for each site, but on a busy machine not at its bound before a minute is
+    The former is bounded, by 60 and 512 for each site, but on a busy machine not at its bound before a minute is
     over; the latter comes and goes with the load, and has a bound of its own at the end.
     """
     sessions = [ems._ready() for ems in clients]
     probes = sum(len(entry.history) for one in sessions for entry in one.roster.entries.values())
-    reads = sum(
-        len(times.samples) for one in sessions for times in one.dispatcher._rounds._times._windows.values()
-    )
+    reads = sum(len(times.all) for one in sessions for times in one.dispatcher._rounds._times._windows.values())
     return PROBE * probes + READ * reads
 
 

@@ -1,7 +1,10 @@
 """Estimator, rhythm and selector: pure, so time and samples come from the test."""
 
 from math import inf
+from random import Random
+from statistics import median
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -80,6 +83,48 @@ def test_a_path_that_became_slower_is_seen_after_three_samples() -> None:
     assert estimator.samples == (0.060, 0.061, 0.062)
 
 
+def test_probes_a_second_apart_are_judged_by_the_last_eight() -> None:
+    estimator, random, now = Estimator(), Random(1), 0.0
+    for turn in range(500):
+        estimator.add(0.020, now)
+        now += random.uniform(0.9, 1.1)
+        assert len(estimator.samples) == min(turn + 1, 8)
+
+
+def test_a_run_that_may_be_noise_has_to_be_longer() -> None:
+    # The spread is 2 ms: samples 9 ms above the estimate are four and a half spreads, which must add up to 20.
+    estimator = Estimator()
+    for turn in range(16):
+        estimator.add(0.022 if turn % 2 else 0.020, 0.7 * turn)
+    for turn in range(16, 20):
+        estimator.add(0.029, 0.7 * turn)
+        assert estimator.estimate == 0.020
+    estimator.add(0.029, 0.7 * 20)
+    assert estimator.samples == (0.029,) * 3
+
+
+def test_what_an_estimate_may_be_too_high_by_is_what_it_was_of_late_or_five_spreads() -> None:
+    estimator = Estimator()
+    for turn in range(8):
+        assert (estimator.doubt(turn) == inf) is (turn < 3)
+        estimator.add(0.020, turn)
+    assert estimator.doubt(8) == 0
+    for turn, sample in enumerate((0.060, 0.060, 0.064), 8):
+        estimator.add(sample, turn)
+    assert estimator.estimate == 0.060
+    assert estimator.doubt(11) == 0, "three samples with next to no spread"
+    for turn, sample in enumerate((0.062, 0.062), 11):
+        estimator.add(sample, turn)
+    assert estimator.doubt(13) == pytest.approx(5 * 0.002)
+    for turn in range(13, 24):
+        estimator.add(0.062 if turn % 2 else 0.060, turn)
+    assert estimator.doubt(24) == 0, "of late it was not quicker"
+    estimator.sent(24.0)
+    assert estimator.doubt(25.0) == pytest.approx(1.0 - 0.060)
+    estimator.clear()
+    assert estimator.doubt(25.0) == inf
+
+
 def test_three_samples_count_as_a_change_only_over_a_second_and_a_quarter() -> None:
     estimator = Estimator()
     for turn in range(16):
@@ -152,6 +197,19 @@ def test_a_seed_ranks_until_the_first_sample() -> None:
     assert estimator.estimate == 0.020
     estimator.clear()
     assert estimator.estimate is None
+
+
+@given(st.lists(st.floats(min_value=1e-6, max_value=10), min_size=1, max_size=50))
+def test_noise_alone_never_makes_a_path_surely_slower_than_it_was_seen(samples: list[float]) -> None:
+    estimator = Estimator()
+    for turn, sample in enumerate(samples):
+        estimator.add(sample, turn)
+        held = estimator.samples
+        if len(held) < 3:
+            assert estimator.doubt(turn) == inf
+        else:
+            five_spreads = 5 * (median(held) - min(held))
+            assert 0 <= estimator.doubt(turn) <= five_spreads + 1e-9
 
 
 @given(st.lists(st.floats(min_value=1e-6, max_value=10), min_size=1, max_size=50))
@@ -307,6 +365,16 @@ def test_a_site_in_use_is_left_after_three_rounds() -> None:
     assert second == Held(a, 2, 11.0)
     assert hold(second, both, 12.0) == Held(b)
     assert Held(b).due(SETTINGS) == inf
+
+
+def test_two_rounds_are_enough_if_it_cannot_be_noise() -> None:
+    mine = Candidate(site("a"), Health.HEALTHY, 0.030, doubt=0.0069)
+    both = place([mine, candidate("b", 0.020)])
+    first = hold(Held("https://a.example"), both, 10.0)
+    assert first == Held("https://a.example", 1, 10.0)
+    assert hold(first, both, 11.0) == Held("https://b.example")
+    doubtful = place([msgspec.structs.replace(mine, doubt=0.0079), candidate("b", 0.020)])
+    assert hold(first, doubtful, 11.0) == Held("https://a.example", 2, 11.0)
 
 
 def test_one_look_without_a_better_site_begins_the_rounds_anew() -> None:

@@ -42,9 +42,9 @@ def test_the_choice_follows_the_estimates_after_three_rounds() -> None:
     roster, a, _ = pair(clock)
     assert names(roster.ranked(ACCOUNT)) == ["a", "b"]
     roster.unsettled.clear()
-    for _ in range(9):
+    for turn in range(9):
         clock.now += 1.0
-        roster.sampled(a, 0.100)
+        roster.sampled(a, 0.200 if turn % 2 else 0.100)
     assert a.estimator.estimate == 0.100
     assert roster.unsettled.is_set()
     assert roster.evaluate() == clock.now + 1.0
@@ -55,6 +55,20 @@ def test_the_choice_follows_the_estimates_after_three_rounds() -> None:
     roster.evaluate()
     assert names(roster.ranked(ACCOUNT)) == ["b", "a"]
     assert names(roster.ranked(ACCOUNT, preferred=url("a"))) == ["a", "b"]
+
+
+def test_the_choice_follows_what_cannot_be_noise_after_two_rounds() -> None:
+    clock = Clock()
+    roster, a, _ = pair(clock)
+    assert names(roster.ranked(ACCOUNT)) == ["a", "b"]
+    for _ in range(9):
+        clock.now += 1.0
+        roster.sampled(a, 0.100)
+    assert roster.evaluate() == clock.now + 1.0
+    assert names(roster.ranked(ACCOUNT)) == ["a", "b"]
+    clock.now += 1.0
+    roster.evaluate()
+    assert names(roster.ranked(ACCOUNT)) == ["b", "a"]
 
 
 def test_reads_of_no_exchange_go_to_the_nearest_site_of_all() -> None:

@@ -5,6 +5,7 @@ from math import ceil
 from random import Random
 from statistics import mean
 
+import msgspec
 import pytest
 
 from coinapi_ems_async import Settings
@@ -32,34 +33,44 @@ def quantile(values: Sequence[float], share: float) -> float:
 # Choosing
 
 
-def test_two_sites_a_millisecond_apart_change_places_five_times_an_hour_at_most() -> None:
+RHYTHMS = pytest.mark.parametrize(
+    "settings", [Settings(), Settings(probe_interval=1.0)], ids=["its own rhythm", "a probe a second"]
+)
+
+
+@RHYTHMS
+def test_two_sites_a_millisecond_apart_change_places_five_times_an_hour_at_most(settings: Settings) -> None:
     changes = []
     for seed in range(5):
-        story = Virtual({"a": at(0.020), "b": at(0.021)}, seed=seed).run(3600)
+        story = Virtual({"a": at(0.020), "b": at(0.021)}, seed=seed, settings=settings).run(3600)
         changes.append(len(story.choices) - 1)
     assert mean(changes) <= 5, changes
 
 
-def test_even_with_the_full_noise_it_is_not_the_estimates_that_change_places() -> None:
+@RHYTHMS
+def test_even_with_the_full_noise_it_is_not_the_estimates_that_change_places(settings: Settings) -> None:
     """Spikes above 50 ms, a dozen an hour, are suspicions and change the choice; without those it is quiet."""
     changes = []
     for seed in range(5):
-        settings = Settings(suspect_after=1.0)
+        settings = msgspec.structs.replace(settings, suspect_after=1.0)
         story = Virtual({"a": at(0.020), "b": at(0.021)}, seed=seed, scale=1.0, settings=settings).run(3600)
         changes.append(len(story.choices) - 1)
     assert mean(changes) <= 5, changes
 
 
+@RHYTHMS
 @pytest.mark.parametrize(
     ("a", "b", "within"),
     [((0.020, 0.060), (0.030, 0.030), 5.0), ((0.030, 0.030), (0.035, 0.020), 3.0)],
     ids=["40 ms slower", "15 ms faster"],
 )
-def test_a_change_of_paths_is_followed(a: tuple[float, float], b: tuple[float, float], within: float) -> None:
+def test_a_change_of_paths_is_followed(
+    a: tuple[float, float], b: tuple[float, float], within: float, settings: Settings
+) -> None:
     took = []
     for seed in range(60):
         when = 30 + Random(f"step {seed}").random()
-        story = Virtual({"a": step(*a, when), "b": step(*b, when)}, seed=seed).run(50)
+        story = Virtual({"a": step(*a, when), "b": step(*b, when)}, seed=seed, settings=settings).run(50)
         took.append(story.settled_on("b", when))
     assert quantile(took, 0.95) <= within, sorted(took)[-5:]
 
@@ -75,8 +86,9 @@ def test_a_change_of_paths_is_followed(a: tuple[float, float], b: tuple[float, f
         (half(Row.UNAVAILABLE), True),
         (half(Row.REFUSED), True),
         (half(Row.NO_ANSWER), True),
+        (half(Row.LOST), True),
     ],
-    ids=["calls get 503", "all get 503", "all are refused", "all time out"],
+    ids=["calls get 503", "all get 503", "all are refused", "all time out", "all are reset"],
 )
 def test_a_site_that_fails_half_of_all_requests_is_ejected_six_times_in_ten_minutes_at_most(
     calls: Fault, probes: bool, rate: float
