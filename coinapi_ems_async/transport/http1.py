@@ -38,6 +38,7 @@ _CHUNKS_END: Final = b"\r\n\r\n\r\n"
 _JSON_ENDS: Final = frozenset(b"}]")
 _JSON_BEGINS: Final = frozenset(b"{[")
 _NO_HEADERS: Final[list[tuple[bytes, bytes]]] = []
+_BROKEN: Final = (httptools.HttpParserError, httptools.HttpParserUpgrade)
 
 
 class RequestHeads:
@@ -198,7 +199,10 @@ class Http1Connection(Connection, asyncio.Protocol):
             self._is_usual = True
             self._received = len(data)
             self._head, self._tail = data, b""
-            self._feed(data)
+            try:
+                self._parser.feed_data(data)
+            except _BROKEN as error:
+                self._gave_up(error)
         else:
             self._take_in(data)
         if self._broken is None and self._whole is not None:
@@ -250,11 +254,14 @@ class Http1Connection(Connection, asyncio.Protocol):
     def _feed(self, data: bytes) -> None:
         try:
             self._parser.feed_data(data)
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
-            # An answer that was whole by then stays, its connection does not.
-            self._keeps = False
-            if self._whole is None:
-                self._break(str(error))
+        except _BROKEN as error:
+            self._gave_up(error)
+
+    def _gave_up(self, error: Exception) -> None:
+        """The parser reads no further: an answer that was whole by then stays, its connection does not."""
+        self._keeps = False
+        if self._whole is None:
+            self._break(str(error))
 
     def _ends_with_it(self, data: bytes) -> bool:
         """Whether the last segment ends where the answer does: llhttp passes over line ends behind it."""

@@ -207,16 +207,15 @@ class SitePool(Pool):
             return
         self._is_serving = True
         try:
-            for queue, for_order in ((self._orders, True), (self._reads, False)):
-                while queue and self._has_slot(for_order):
-                    now = monotonic()
-                    connection = self._pop(now)
-                    if connection is None:
-                        self._open_more()
-                        return
-                    attempt, _ = queue.popitem(last=False)
-                    attempt.connected = now
-                    self._begin(connection, attempt, for_order)
+            while (queue := self._orders or self._reads) and self._has_slot(queue is self._orders):
+                now = monotonic()
+                connection = self._pop(now)
+                if connection is None:
+                    self._open_more()
+                    return
+                attempt, _ = queue.popitem(last=False)
+                attempt.connected = now
+                self._begin(connection, attempt, queue is self._orders)
         finally:
             self._is_serving = False
 
