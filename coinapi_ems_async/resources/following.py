@@ -6,7 +6,15 @@ from collections.abc import Awaitable, Callable
 from time import monotonic
 from typing import Final
 
-from ..errors import DeadlineExceeded, EMSError, InvalidRequest, OrderNotFound, RateLimited, UsageError
+from ..errors import (
+    DeadlineExceeded,
+    EMSError,
+    InvalidRequest,
+    NotRoutable,
+    OrderNotFound,
+    RateLimited,
+    UsageError,
+)
 from ..ledger import OrderLedger
 from ..models.orders import ExecutionReport
 from ..outcomes import Rejected, error_of
@@ -54,8 +62,8 @@ class Following:
 
         Raises DeadlineExceeded: if there is none in time. OrderNotFound: if no site knows the order for 10 s.
         OrderRejected: if a late answer refused it. OrderNotSent: if this client knows that it was not
-        sent, and the first read finds none that somebody else has sent. InvalidRequest, UsageError: as `status`
-        does.
+        sent, and the first read finds none that somebody else has sent. NotRoutable: if no site serves the
+        account, and the order is not one of this client's. InvalidRequest, UsageError: as `status` does.
         """
         began = monotonic()
         until = began + timeout
@@ -86,6 +94,8 @@ class Following:
         """Go on, unless the order was not sent, was refused after all, or there is nothing to wait for."""
         if self._last is None and (unsent := self._ledger.unsent(self._name)) is not None:
             raise error_of(unsent) from error
+        if isinstance(error, NotRoutable) and self._last is None and not self._ledger.is_spent(self._name):
+            raise error  # no order of this client, and nobody there who could tell of it
         self._error = error
         if isinstance(error, RateLimited) and error.retry_after is not None:
             self._pause = max(self._pause, error.retry_after)

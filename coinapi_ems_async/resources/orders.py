@@ -318,6 +318,7 @@ class Orders(Group):
         reads failed with since then. OrderNotFound: if no site knows the order for 10 s, which proves nothing;
         never of one that is unresolved. OrderRejected: if that is what became of one that was unresolved.
         OrderNotSent: after one read that finds nothing, if this client knows that it has not sent the order.
+        NotRoutable: if no site serves the account, and the order is not one of this client's.
         InvalidRequest, UsageError: as `submit` does.
         """
         check_callback("on_report", on_report)

@@ -31,6 +31,7 @@ def guarded(cost: CostFunction) -> CostFunction:
     is_told = False
 
     def safe(candidate: Candidate) -> float:
+        """What the user's says, or the round trip."""
         nonlocal is_told
         try:
             found = float(cost(candidate))

@@ -62,6 +62,7 @@ def hop_cost(hop: Callable[[Site, str | None], float]) -> CostFunction:
     """
 
     def cost(candidate: Candidate) -> float:
+        """The round trip, and the way on from there."""
         return network_cost(candidate) + (0.0 if candidate.at_home else hop(candidate.site, candidate.exchange_id))
 
     return cost

@@ -27,6 +27,7 @@ def unread_of(transport: asyncio.BaseTransport) -> Callable[[], int]:
     poll = poller.poll
 
     def unread() -> int:
+        """What poll says of the descriptor; 0: nothing has come."""
         found = poll(0)
         return found[0][1] if found else 0
 

@@ -14,6 +14,7 @@ from coinapi_ems_async import (
     EMSClient,
     ExecutionReport,
     InvalidRequest,
+    NotRoutable,
     NotSent,
     NotSentReason,
     OrderNotFound,
@@ -385,4 +386,22 @@ async def test_and_so_is_one_that_was_sent_at_the_second_try(ems: EMSClient) -> 
     assert isinstance(await ems.orders.submit(unsent), NotSent)
     await ems.orders.place(order)
     final = await ems.orders.wait_final(order.client_order_id, timeout=20)
+    assert final.status is OrderStatus.FILLED
+
+
+async def test_nor_is_one_of_an_account_that_nobody_serves(sim: Simulator, ems: EMSClient) -> None:
+    async with asyncio.timeout(5):
+        with pytest.raises(NotRoutable, match="no known site serves NOWHERE"):
+            await ems.orders.wait_final("somebody-s", exchange_id="NOWHERE", timeout=60)
+    assert asked(sim, "order_status") == []
+
+
+async def test_an_order_of_this_client_is_waited_for_though_its_account_is_gone() -> None:
+    ledger = OrderLedger(10)
+    ledger.spend("a")
+    final = (
+        await Script(NotRoutable("no known site serves it"), a_report(OrderStatus.FILLED))
+        .follow(ledger)
+        .final(10, 10)
+    )
     assert final.status is OrderStatus.FILLED
