@@ -160,6 +160,7 @@ class Http2Connection(Connection, asyncio.Protocol):
             self._over = self._closing = True
             self._fail_all(lambda stream: self._lost(stream, reason))
             self._not_ready(reason)
+            self._stop_watching()  # uvloop tells of no end while a connection is being made
             if self._transport is not None:
                 self._transport.abort()
 

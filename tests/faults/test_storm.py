@@ -53,7 +53,9 @@ async def weathered(
     while faults < wanted and (tier.seed is None or not seeds):
         seeds.append(first + len(seeds))
         found = await ride(schedule(seeds[-1], calls), transport, tls=tls)
-        assert not found.problems, f"replay with --seed={seeds[-1]}:\n" + "\n".join(found.problems[:30])
+        assert not found.problems, f"replay with --seed={seeds[-1]}:\n" + "\n".join(
+            [*found.problems[:20], *found.problems[-10:]]
+        )
         ends |= {call.ended for call in found.calls}
         faults += found.faults
     assert ends >= ({"accepted", "unknown"} if calls < CALLS else ENDS)

@@ -95,6 +95,16 @@ async def test_a_server_that_does_not_speak_http2_is_refused(data: bytes) -> Non
     assert line.owner.ends == [False]
 
 
+async def test_one_that_is_killed_says_nothing_more_though_nobody_tells_it_of_its_end() -> None:
+    """As on uvloop when connecting is given up: the transport is gone, and `connection_lost` never comes."""
+    line = Line(None, http2_ping=0.02, http2_ping_timeout=0.02)
+    line.cable.abort = lambda: None  # type: ignore[method-assign]
+    line.connection.kill("not ready in time")
+    line.listen()
+    await asyncio.sleep(0.1)
+    assert line.listen() == []
+
+
 async def lost(line: Line) -> None:
     line.cable.lose(ConnectionResetError())
 
