@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import re
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -31,7 +32,15 @@ from .lanes import Transport
 from .storm import ACCOUNTS, SERVED, SITES, Outage, Schedule, Step
 
 IN_FLIGHT: Final = 50
-HOST: Final = "127.0.0.11" if sys.platform == "linux" else "127.0.0.1"
+
+
+def _own_host() -> str:
+    """Return an address of this process's own: nobody else takes the port of a site that is away for a while."""
+    number = os.getpid()
+    return f"127.{64 + (number >> 16 & 63)}.{number >> 8 & 255}.{number & 255}"
+
+
+HOST: Final = _own_host() if sys.platform == "linux" else "127.0.0.1"
 """Not where outgoing connections come from: one of them could take the port of a site that is closed."""
 SETTINGS: Final = Settings(
     connect_timeout=1.0,
