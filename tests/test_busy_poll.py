@@ -60,7 +60,7 @@ def test_the_loop_stays_awake_as_long_as_it_was_told(busy_poll: float, is_awake:
         selector.begin()
         await asyncio.sleep(0.02)
         assert (selector.waits == 0) == is_awake
-        assert (selector.looks > 50) == is_awake
+        assert (selector.looks > 10) == is_awake
         watch.leave(one)
         await asyncio.sleep(0)
         selector.begin()
@@ -74,7 +74,7 @@ def test_the_loop_stays_awake_as_long_as_it_was_told(busy_poll: float, is_awake:
 @pytest.mark.parametrize("busy_poll", [0.0, 60.0])
 def test_an_order_keeps_the_loop_awake_and_a_read_does_not(busy_poll: float) -> None:
     async def main(selector: Selector) -> None:
-        slow = Pace(reply=0.05, book=0, cancel=0)
+        slow = Pace(reply=0.2, book=0, cancel=0)
         async with (
             Simulator(sites={EAST: 0.0}, pace=slow, seed=7) as sim,
             EMSClient(
