@@ -313,20 +313,16 @@ async def test_an_order_that_nobody_knows_can_be_forgotten(sim: Simulator, ems: 
 async def test_a_late_refusal_settles_one_of_two_copies(sim: Simulator) -> None:
     settings = Settings(reconcile=False)
     async with EMSClient(sim.api_key, management_url=sim.management_url, settings=settings) as ems:
-        await _refuse_the_second_copy(sim, ems)
-
-
-async def _refuse_the_second_copy(sim: Simulator, ems: EMSClient) -> None:
-    order = an_order()
-    sim.inject(Injection(operation="order_new", status=502, execute="before"))
-    await ems.orders.submit(order)
-    sim.inject(Injection(operation="order_new", status=400, body=REJECT, delay=0.1))
-    copy = await ems.orders.submit(order, allow_duplicate_id=True, timeout=0.05)
-    assert isinstance(copy, Unknown)
-    await asyncio.sleep(0.2)
-    assert order.client_order_id in ems.orders.unresolved  # the first copy still is
-    assert (await ems.orders.status(order.client_order_id)).is_open
-    assert not ems.orders.unresolved
+        order = an_order()
+        sim.inject(Injection(operation="order_new", status=502, execute="before"))
+        await ems.orders.submit(order)
+        sim.inject(Injection(operation="order_new", status=400, body=REJECT, delay=0.1))
+        copy = await ems.orders.submit(order, allow_duplicate_id=True, timeout=0.05)
+        assert isinstance(copy, Unknown)
+        await asyncio.sleep(0.2)
+        assert order.client_order_id in ems.orders.unresolved  # the first copy still is
+        assert (await ems.orders.status(order.client_order_id)).is_open
+        assert not ems.orders.unresolved
 
 
 # Cancels

@@ -162,12 +162,8 @@ def test_a_loss_larger_than_the_money_leaves_a_debt_and_no_new_order() -> None:
 
 
 @given(st.lists(st.tuples(SIDES, AMOUNTS, PRICES), min_size=1, max_size=20))
-def test_amounts_times_prices_are_value_less_what_was_realised(fills: list[tuple[Side, Decimal, Decimal]]) -> None:
-    _conserves(fills)
-
-
 @exact
-def _conserves(fills: list[tuple[Side, Decimal, Decimal]]) -> None:
+def test_amounts_times_prices_are_value_less_what_was_realised(fills: list[tuple[Side, Decimal, Decimal]]) -> None:
     position = Position(Desk().traded)
     cost = realised = D(0)
     for side, amount, price in fills:

@@ -13,6 +13,7 @@ from coinapi_ems_async.sites.selector import CostFunction, network_cost
 from coinapi_ems_async.transport.base import Attempt, Pool, TransportFailure
 
 ACCOUNT = "KRAKEN/JOHN"
+NEAR, FAR = 0.010, 0.040
 
 
 class Clock:
@@ -140,3 +141,14 @@ def pool_of(entry: SiteEntry) -> FakePool:
 
 def names(entries: Sequence[SiteEntry]) -> list[str]:
     return [entry.site.id for entry in entries]
+
+
+def pair(clock: Clock, **kinds: object) -> tuple[Roster, SiteEntry, SiteEntry]:
+    """Two healthy sites, "a" nearer than "b"."""
+    roster = measured(table(site("a"), site("b")), {"a": NEAR, "b": FAR}, clock, **kinds)
+    return roster, roster.entries[url("a")], roster.entries[url("b")]
+
+
+def eject(roster: Roster, entry: SiteEntry) -> None:
+    roster.bad(entry, "silent")
+    roster.bad(entry, "silent")

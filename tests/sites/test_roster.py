@@ -1,7 +1,6 @@
 """The roster on a clock of the test's own: what it makes of probes and calls, and whom it chooses."""
 
 import logging
-from math import nan
 from random import Random
 from timeit import repeat
 
@@ -16,23 +15,9 @@ from coinapi_ems_async.sites.effects import EFFECTS, Effect
 from coinapi_ems_async.sites.flags import Flag
 from coinapi_ems_async.sites.health import Health
 from coinapi_ems_async.sites.roster import Roster, SiteEntry
-from coinapi_ems_async.sites.selector import Candidate, hop_cost
+from coinapi_ems_async.sites.selector import hop_cost
 
-from .fakes import ACCOUNT, Clock, make_roster, measured, names, pool_of, site, table, url
-
-NEAR, FAR = 0.010, 0.040
-
-
-def pair(clock: Clock, **kinds: object) -> tuple[Roster, SiteEntry, SiteEntry]:
-    """Two healthy sites, "a" nearer than "b"."""
-    roster = measured(table(site("a"), site("b")), {"a": NEAR, "b": FAR}, clock, **kinds)
-    return roster, roster.entries[url("a")], roster.entries[url("b")]
-
-
-def eject(roster: Roster, entry: SiteEntry) -> None:
-    roster.bad(entry, "silent")
-    roster.bad(entry, "silent")
-
+from .fakes import ACCOUNT, FAR, NEAR, Clock, eject, make_roster, measured, names, pair, pool_of, site, table, url
 
 # The choice
 
@@ -553,50 +538,6 @@ def test_the_chosen_site_is_capable_and_ejected_only_if_all_are(steps: list[tupl
         assert tried == [ranked[1]]
         for entry in roster.entries.values():
             assert entry.troubled is entry.health.is_troubled
-
-
-# What is told of the choice
-
-
-def test_where_orders_would_go_is_told_without_changing_anything() -> None:
-    clock = Clock()
-    roster = measured(table(site("a"), site("b", ["OTHER", ACCOUNT])), {"a": NEAR, "b": FAR}, clock)
-    chosen = roster.choices()
-    assert {name: entry.site.id for name, entry in chosen.items()} == {ACCOUNT: "a", "OTHER": "b"}
-    assert list(roster.choices(["OTHER", "NOBODY"])) == ["OTHER"]
-    assert all(one.chosen_by == () for one in roster.views()), "none is in use"
-    eject(roster, roster.entries[url("a")])
-    assert roster.choices()[ACCOUNT].site.id == "b"
-
-
-def test_what_is_kept_has_the_inertia_of_orders() -> None:
-    clock = Clock()
-    roster, a, b = pair(clock)
-    assert roster.choices([ACCOUNT], keep=True) == {ACCOUNT: a}
-    assert roster.views()[0].chosen_by == (ACCOUNT,)
-    roster.sampled(b, NEAR / 2)
-    roster.evaluate()
-    assert roster.choices([ACCOUNT]) == {ACCOUNT: a} == {ACCOUNT: roster.ranked(ACCOUNT)[0]}
-
-
-def test_where_orders_would_go_minds_the_home_if_orders_do() -> None:
-    clock = Clock()
-    sites = table(site("a"), site("b"), homes={ACCOUNT: "b"})
-    roster = measured(sites, {"a": NEAR, "b": FAR}, clock, settings=Settings(prefer_home_for_orders=True))
-    assert {entry.site.id for entry in roster.choices().values()} == {"b"}
-
-
-@pytest.mark.parametrize("worth", [ZeroDivisionError(), nan])
-def test_a_cost_that_fails_leaves_the_round_trip(worth: Exception | float) -> None:
-    def cost(_candidate: Candidate) -> float:
-        if isinstance(worth, Exception):
-            raise worth
-        return worth
-
-    roster = measured(table(site("a"), site("b")), {"a": 0.050, "b": 0.005}, Clock(), cost=cost)
-    assert names(roster.ranked(ACCOUNT)) == ["b", "a"]
-    roster.note(roster.entries[url("b")], Row.LOST, "why", exchange_id=ACCOUNT)
-    assert names(roster.ranked(ACCOUNT)) == ["a", "b"]
 
 
 async def test_a_site_that_leaves_sends_away_who_waits_there() -> None:

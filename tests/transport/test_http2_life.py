@@ -145,6 +145,7 @@ async def test_who_gave_up_waiting_for_it_does_no_harm() -> None:
     line.hear(settings_frame())
     line.connection.kill("late")
     await until(lambda: line.owner.ends)
+    assert line.owner.ends == [False]
 
 
 # How it ends
@@ -366,10 +367,11 @@ async def test_nobody_watches_when_no_answer_is_under_way() -> None:
 
 async def test_a_closing_connection_ends_with_its_last_answer_stalled() -> None:
     line = Line(stall_timeout=0.02)
-    line.send()
+    attempt = line.send()
     line.hear(line.head(1))
     line.connection.close()
     await until(lambda: line.owner.ends)
+    assert row(attempt) is Row.CUT_ANSWER
 
 
 async def asked(line: Line) -> PingReceived:

@@ -386,6 +386,7 @@ async def test_a_warm_line_that_the_server_ends_is_replaced() -> None:
     await pool.until_warm(5)
     site.lines[0].end(by_peer=True)
     await until_later(lambda: len(site.open) == 1)
+    assert site.open == [site.lines[1]]
     await pool.aclose()
 
 

@@ -298,3 +298,4 @@ async def test_closing_leaves_no_connection_and_no_task_behind(transport: Transp
                 await asyncio.sleep(0.005)
             while asyncio.all_tasks() - tasks:
                 await asyncio.sleep(0.005)
+        assert (server.open_connections, asyncio.all_tasks() - tasks) == (0, set())
