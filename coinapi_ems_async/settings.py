@@ -90,7 +90,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     busy_poll: float = 0.0
     """For how long after an order or a cancel was sent the event loop is kept from going to sleep until the answer
     is there, as Linux's SO_BUSY_POLL does for a socket. Waking up is what costs most of a short round trip: 30 of
-    110 us on a virtual machine. It takes a whole core meanwhile, and nothing from other tasks. 0: never."""
+    110 us on a virtual machine. It takes a whole core meanwhile, and nothing from other tasks. What had to wait
+    for a connection is awaited as ever. 0: never."""
     http2_ping: float = 15.0
     """After how much silence an HTTP/2 connection asks whether its server is still there."""
     http2_ping_timeout: float = 5.0
