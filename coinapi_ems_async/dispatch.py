@@ -33,7 +33,7 @@ from .rounds import Round, Rounds
 from .settings import Settings
 from .sites.health import Health
 from .sites.roster import Roster, SiteEntry
-from .transport.base import Attempt, is_change
+from .transport.base import Attempt, Connection, is_change
 from .transport.watch import Watch
 
 if TYPE_CHECKING:
@@ -72,6 +72,7 @@ class Dispatcher:
         self._random = random.Random()  # noqa: S311  # spreads load, protects nothing
         self._watch: Watch[Attempt | Round] = Watch(settings.busy_poll)
         self._is_polling = settings.busy_poll > 0
+        self._loop = asyncio.get_running_loop()
         self._closing = False
         self._looks: set[Attempt] = set()
         """Those that look for orders: closing waits for what they find."""
@@ -196,8 +197,8 @@ class Dispatcher:
             else:
                 if attempt.done is None:
                     waiter = self._watch.enter(attempt)
-                    if self._is_polling and call.kind is not READ:
-                        self._watch.stay_awake()
+                    if call.kind is not READ:
+                        self._while_waiting(attempt)
                     try:
                         await waiter
                     except asyncio.CancelledError:
@@ -218,6 +219,18 @@ class Dispatcher:
             self._note(call, one)
             if monotonic() >= call.until or not await self._goes_on(call, one):
                 return
+
+    def _while_waiting(self, attempt: Attempt) -> None:
+        """Get ready for the answer: stay awake, or go through the last one, if nobody else has anything to do."""
+        if self._is_polling:
+            self._watch.stay_awake()
+        elif self._watch.count == 1:
+            self._loop.call_soon(self._rehearse, attempt)
+
+    def _rehearse(self, attempt: Attempt) -> None:
+        carrier = attempt.carrier
+        if attempt.done is None and self._watch.count == 1 and isinstance(carrier, Connection):
+            carrier.rehearse()
 
     def _note(self, call: Call, one: Try) -> None:
         """Tell the roster how an attempt ended."""
