@@ -487,6 +487,8 @@ class Dispatcher:
             report = await self.read(status, timeout=left)
         except EMSError as error:
             return with_evidence(outcome, f"reading its status failed: {error}", call)
+        if self._ledger.is_ambiguous(report):
+            return with_evidence(outcome, "its status is REJECTED, maybe of another order with its id", call)
         if report.is_final:
             return Accepted(
                 client_order_id=name,

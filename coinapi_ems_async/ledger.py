@@ -98,8 +98,16 @@ class OrderLedger:
     def spend(self, client_order_id: str) -> None:
         """Note that an order with this id was taken, or that nobody knows: it is not to be used again."""
         self._spent.add(client_order_id)
+        self.sent(client_order_id)
+
+    def sent(self, client_order_id: str) -> None:
+        """Note that an order with this id was sent: the next one under it is not the first."""
         if client_order_id not in self._takers:
             self.taken_by(client_order_id, "")
+
+    def reused(self, client_order_id: str) -> None:
+        """Note that an unresolved order is not the only one that was sent under its id."""
+        self._reused.add(client_order_id)
 
     def not_sent(self, outcome: NotSent) -> None:
         """Remember that an order was not sent, without the story of its attempts."""
@@ -123,7 +131,8 @@ class OrderLedger:
         if len(takers) > self._remembered:
             oldest, _ = takers.popitem(last=False)
             self._spent.discard(oldest)
-            self._reused.discard(oldest)
+            if oldest not in self._unresolved and oldest not in self._in_flight:
+                self._reused.discard(oldest)
 
     def taker(self, client_order_id: str | None) -> str | None:
         """Return the URL of the site that took the order, None if unknown."""
@@ -181,6 +190,8 @@ class OrderLedger:
             self.spend(name)
         elif name in self._spent:
             return
+        else:
+            self.sent(name)
         _remember(self._settled, name, outcome, _LATE_OUTCOMES)
 
     def _resolve(self, name: str, outcome: Outcome) -> None:
@@ -204,16 +215,23 @@ class OrderLedger:
         self._tell(client_order_id, None)
         return order
 
-    def saw(self, report: ExecutionReport, site: str | None) -> None:
-        """Take in a report from any answer: it settles the unresolved orders of that id.
+    def is_ambiguous(self, report: ExecutionReport) -> bool:
+        """Whether a report settles no unresolved order although it is about its id.
 
-        Except that one copy of several was rejected, at this time or before: the others may be in the book all
+        That is so if one copy of several was rejected, at this time or before: the others may be in the book all
         the same.
         """
         name = report.client_order_id
+        return report.is_rejected and name in self._unresolved and (self._copies[name] > 1 or name in self._reused)
+
+    def saw(self, report: ExecutionReport, site: str | None) -> None:
+        """Take in a report from any answer: unless it is ambiguous, it settles the unresolved orders of its id."""
+        name = report.client_order_id
         if name not in self._unresolved:
             return
-        if report.is_rejected and (self._copies[name] > 1 or name in self._reused):
+        if self.is_ambiguous(report):
+            said = "a report says REJECTED, which may be about another order with this id"
+            self.observe(name, Evidence(what=said, site=site, at=monotonic()))
             return
         outcome: Outcome = Accepted(client_order_id=name, site=site, report=report)
         if report.is_rejected:

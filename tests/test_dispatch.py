@@ -390,6 +390,20 @@ async def test_a_cancel_that_did_its_work_is_not_repeated(sim: Simulator, ems: E
     assert asked(sim, "order_cancel") == [NEAR]
 
 
+async def test_the_report_of_an_order_refused_before_is_not_the_end_of_a_cancel(
+    sim: Simulator, ems: EMSClient
+) -> None:
+    order = an_order(amount_order="100000000")
+    assert isinstance(await ems.orders.submit(order), Rejected)
+    sim.inject(Injection(operation="order_new", status=500))
+    assert isinstance(await ems.orders.submit(order), Unknown)
+    sim.inject(Injection(operation="order_cancel", status=500))
+    outcome = await ems.orders.submit_cancel(exchange_id=ACCOUNT, client_order_id=order.client_order_id)
+    assert isinstance(outcome, Unknown)
+    assert "maybe of another order" in str(outcome.evidence[-1])
+    assert asked(sim, "order_cancel") == [NEAR]
+
+
 async def test_repeating_cancels_can_be_switched_off(sim: Simulator) -> None:
     settings = Settings(resend_cancel=False)
     async with EMSClient(sim.api_key, management_url=sim.management_url, settings=settings) as ems:

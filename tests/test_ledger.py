@@ -90,6 +90,30 @@ def test_the_report_of_an_order_refused_before_does_not_settle_the_one_after_it(
     assert isinstance(ledger.settled[ID], Accepted)
 
 
+def test_that_is_so_however_many_orders_were_sent_since() -> None:
+    ledger = refused_before()
+    for number in range(20):
+        assert ledger.begin(str(number), again=False)
+        ledger.taken_by(str(number), "a")
+        ledger.end(str(number), taken=True)
+    ledger.saw(seen(OrderStatus.REJECTED), "a")
+    assert ID in ledger.unresolved
+    assert "may be about another order" in ledger.unresolved[ID].evidence[-1].what
+
+
+def test_an_order_found_unresolved_and_refused_was_sent_before_the_next() -> None:
+    ledger = doubtful(1)
+    ledger.saw(seen(OrderStatus.REJECTED), "a")
+    assert not ledger.unresolved
+    assert ledger.begin(ID, again=False)
+    ledger.taken_by(ID, "b")
+    ledger.end(ID, taken=False)
+    ledger.doubt(ID, exchange_id="KRAKEN", site="b")
+    assert ledger.is_ambiguous(seen(OrderStatus.REJECTED))
+    ledger.saw(seen(OrderStatus.REJECTED), "a")
+    assert ID in ledger.unresolved
+
+
 def test_its_own_answer_settles_it_all_the_same() -> None:
     ledger = refused_before()
     ledger.settle(REFUSED)

@@ -77,7 +77,7 @@ def _placing(ems: EMSClient) -> "Callable[[], asyncio.Future[object]]":
 
 def _statement(path: Path, mode: str) -> float:
     """Microseconds of the statement that records an order."""
-    connection, _ = open_database(path, is_synced=mode == "disk", keep=1e9, most_taken=1)
+    connection, _ = open_database(path, is_synced=mode == "disk", keep=1e9, most_sent=1)
     times = []
     with contextlib.closing(connection):
         for number in range(1, _STATEMENTS):

@@ -79,14 +79,20 @@ UPDATE orders SET outcome = ?, site = coalesce(?, site), status = ?, reason = ?,
 WHERE client_order_id = ? AND {_UNRESOLVED} AND (outcome = 'unknown' OR number <= ?)
 """  # noqa: S608  # a constant
 _READ: Final = f"""
-SELECT client_order_id, generation, exchange_id, coalesce(site, first_site), intended_at, coalesce(body, x'')
+SELECT client_order_id, generation, exchange_id, coalesce(site, first_site), intended_at, coalesce(body, x''),
+    EXISTS (
+        SELECT 1 FROM orders AS other WHERE other.client_order_id = orders.client_order_id
+        AND other.number <> orders.number AND other.outcome IS NOT 'not sent'
+    )
 FROM orders WHERE {_UNRESOLVED} AND (outcome = 'unknown' OR number <= ?) ORDER BY number
 """  # noqa: S608  # a constant
-_TAKEN: Final = """
-SELECT client_order_id FROM orders WHERE outcome IN ('accepted', 'forgotten') ORDER BY number DESC LIMIT ?
+_SENT: Final = """
+SELECT client_order_id, outcome = 'rejected' FROM orders WHERE outcome IN ('accepted', 'forgotten', 'rejected')
+ORDER BY number DESC LIMIT ?
 """
 _PRUNE: Final = f"""
 DELETE FROM orders WHERE number < ? AND NOT {_UNRESOLVED} AND ended_at < ?
+AND client_order_id NOT IN (SELECT client_order_id FROM orders WHERE {_UNRESOLVED})
 """  # noqa: S608  # a constant
 
 _MAGIC: Final = b"SQLite format 3\0"
@@ -98,7 +104,7 @@ _MOST_ROWS: Final = 64
 _BUSY: Final = 1.0  # s, for a stranger who reads the file to let go of it
 
 
-def open_database(path: Path, *, is_synced: bool, keep: float, most_taken: int) -> tuple[sqlite3.Connection, Kept]:
+def open_database(path: Path, *, is_synced: bool, keep: float, most_sent: int) -> tuple[sqlite3.Connection, Kept]:
     """Open the file, or make it, prune it and return what it holds; its lock must be held.
 
     is_synced: every transaction survives a loss of power.
@@ -115,7 +121,7 @@ def open_database(path: Path, *, is_synced: bool, keep: float, most_taken: int) 
             connection.execute(f"PRAGMA synchronous = {'FULL' if is_synced else 'OFF'}")
             _prune(connection, keep)
             checkpoint(connection, is_synced=is_synced)
-            return connection, _kept(connection, most_taken)
+            return connection, _kept(connection, most_sent)
         except BaseException:
             connection.close()
             raise
@@ -176,7 +182,7 @@ def _check(path: Path) -> None:
 
 
 def _prune(connection: sqlite3.Connection, keep: float) -> None:
-    """Delete what was finished long ago; whatever is not finished stays."""
+    """Delete what was finished long ago; whatever is not finished stays, and all that was under its id before."""
     oldest = time.time() - keep
     kept = connection.execute(
         "SELECT number FROM orders WHERE intended_at >= ? ORDER BY number LIMIT 1", (oldest,)
@@ -187,17 +193,28 @@ def _prune(connection: sqlite3.Connection, keep: float) -> None:
         connection.execute(_PRUNE, (min(last, kept[0]) if kept else last, oldest))
 
 
-def _kept(connection: sqlite3.Connection, most_taken: int) -> Kept:
+def _kept(connection: sqlite3.Connection, most_sent: int) -> Kept:
     (last,) = connection.execute("SELECT coalesce(max(number), 0) FROM orders").fetchone()
-    taken = [name for (name,) in connection.execute(_TAKEN, (most_taken,))]
-    return Kept(last=last, unresolved=read_unresolved(connection, last), taken=taken[::-1])
+    sent = connection.execute(_SENT, (most_sent,)).fetchall()[::-1]
+    taken = dict.fromkeys(name for name, was_refused in sent if not was_refused)
+    refused = dict.fromkeys(name for name, was_refused in sent if was_refused and name not in taken)
+    unresolved = read_unresolved(connection, last)
+    return Kept(last=last, unresolved=unresolved, taken=list(taken), refused=list(refused))
 
 
 def read_unresolved(connection: sqlite3.Connection, last: int) -> list[Entry]:
     """Return the orders without an outcome up to number `last`, and those of unknown outcome, oldest first."""
     return [
-        Entry(client_order_id=name, generation=generation, exchange_id=exchange, site=site, sent_at=at, body=body)
-        for name, generation, exchange, site, at, body in connection.execute(_READ, (last,))
+        Entry(
+            client_order_id=name,
+            generation=generation,
+            exchange_id=exchange,
+            site=site,
+            sent_at=at,
+            body=body,
+            is_reused=bool(is_reused),
+        )
+        for name, generation, exchange, site, at, body, is_reused in connection.execute(_READ, (last,))
     ]
 
 

@@ -22,7 +22,10 @@ class Ending(StrEnum):
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
-    """An unresolved order in the file: `site` is where it went, or, if nobody knows, where it was to go first."""
+    """An unresolved order in the file: `site` is where it went, or, if nobody knows, where it was to go first.
+
+    is_reused: whether another order may have been sent under its id.
+    """
 
     client_order_id: str
     generation: int
@@ -30,17 +33,20 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     site: str | None
     sent_at: float
     body: bytes
+    is_reused: bool
 
 
 class Kept(msgspec.Struct, frozen=True, kw_only=True):
-    """What a file held when it was opened: its last number, and the ids that are not to be used again.
+    """What a file held when it was opened: its last number, and the ids that orders were sent under.
 
-    unresolved: oldest first. taken: accepted or forgotten, oldest first.
+    unresolved: oldest first. taken: accepted or forgotten, not to be used again, oldest first. refused: all others
+    that were rejected, oldest first.
     """
 
     last: int
     unresolved: list[Entry]
     taken: list[str]
+    refused: list[str]
 
 
 class RecoveredOrder(msgspec.Struct, frozen=True, kw_only=True):

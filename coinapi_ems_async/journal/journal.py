@@ -277,7 +277,7 @@ def _open(path: Path, settings: Settings) -> tuple[sqlite3.Connection, FileLock,
             path,
             is_synced=settings.journal_sync == "disk",
             keep=settings.journal_keep,
-            most_taken=settings.remembered_orders,
+            most_sent=settings.remembered_orders,
         )
     except BaseException:
         lock.release()

@@ -26,13 +26,20 @@ class Resolve(Protocol):
 
 
 def remember(ledger: OrderLedger, kept: Kept) -> None:
-    """Tell the ledger what an opened journal holds, so that no id is used twice over the lives of a client."""
+    """Tell the ledger what an opened journal holds, so that no id is used twice over the lives of a client.
+
+    Nor what a site says of an order that was rejected in an earlier one taken for the end of a later order.
+    """
+    for name in kept.refused:
+        ledger.sent(name)
     for name in kept.taken:
         ledger.spend(name)
     for entry in kept.unresolved:
         moment = _moment(entry).isoformat(timespec="seconds")
         evidence = Evidence(what=f"found unresolved in the journal, recorded at {moment}", at=monotonic())
         ledger.doubt(entry.client_order_id, exchange_id=entry.exchange_id, site=entry.site, evidence=(evidence,))
+        if entry.is_reused:
+            ledger.reused(entry.client_order_id)
 
 
 async def recover(

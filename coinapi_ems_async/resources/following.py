@@ -79,7 +79,7 @@ class Following:
                     self._failed(error, now - began)
             else:
                 self._saw(report)
-                if report.is_final:
+                if report.is_final and not self._ledger.is_ambiguous(report):
                     return report
             await self._rest(until - monotonic())
         raise self._too_late(timeout) from self._error
@@ -115,6 +115,8 @@ class Following:
 
     def _too_late(self, timeout: float) -> DeadlineExceeded:
         status = f"its last status was {self._last.status}" if self._last else "no report of it was read"
+        if self._last is not None and self._ledger.is_ambiguous(self._last):
+            status += ", which may be about another order with its id"
         failed = f"; the last read failed: {self._error.message}" if self._error else ""
         return DeadlineExceeded(
             f"the order did not end within {timeout:g} s: {status}{failed}",

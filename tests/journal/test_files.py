@@ -130,6 +130,7 @@ async def test_a_log_left_by_a_killed_process_is_read(tmp_path: Path, sync: str)
     assert again.kept.last == 300
     assert [entry.client_order_id for entry in again.kept.unresolved] == [f"order-{n}" for n in range(0, 300, 2)]
     assert again.kept.taken == [f"order-{n}" for n in range(1, 300, 2)]
+    assert again.kept.refused == []
     await again.aclose(5.0)
 
 
@@ -224,7 +225,7 @@ async def test_a_file_that_may_only_be_read(tmp_path: Path) -> None:
         running_as_nobody(tmp_path),
         pytest.raises(ConfigurationError, match="cannot be opened: Permission denied"),
     ):
-        database.open_database(path, is_synced=False, keep=1.0, most_taken=1)
+        database.open_database(path, is_synced=False, keep=1.0, most_sent=1)
     path.chmod(0o600)
     assert len(rows(path)) == 200
 

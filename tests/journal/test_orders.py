@@ -12,6 +12,7 @@ from coinapi_ems_async import (
     Accepted,
     ApiKeyHeader,
     ConfigurationError,
+    DeadlineExceeded,
     EMSClient,
     NewOrder,
     NoSites,
@@ -315,6 +316,81 @@ async def test_of_two_copies_a_rejected_report_settles_neither(sim: Simulator, p
         assert [(type(one.outcome), one.generation) for one in found] == [(Unknown, 1), (Unknown, 2)]
         assert list(ems.orders.unresolved) == [order.client_order_id]
     assert {outcome for _, outcome in rows(path)} == {"unknown"}
+
+
+@pytest.mark.parametrize("lives", [2, 3], ids=["killed-in-the-same-life", "in-a-later-life"])
+async def test_an_order_refused_in_an_earlier_life_is_not_taken_for_the_one_after_it(
+    path: Path, lives: int
+) -> None:
+    """The id is rejected at one site; its second order is in the book of the other, which does not tell."""
+    order = an_order(amount_order="100000000")
+    pace = Pace(reply=0, book=0, cancel=0)
+    async with Simulator(sites={EAST: 0.0, WEST: 0.0}, pace=pace, shared_orders=False) as sim:
+        async with client(sim, path, reconcile=False) as ems:
+            await sim.stop_site(WEST)
+            assert isinstance(await ems.orders.submit(order), Rejected)
+            await sim.start_site(WEST)
+            if lives == 2:
+                await take_unheard(sim, ems, order)
+        if lives == 3:
+            async with client(sim, path, reconcile=False) as ems:
+                await take_unheard(sim, ems, order)
+                with pytest.raises(DeadlineExceeded, match="REJECTED, which may be about another order"):
+                    await ems.orders.wait_final(order.client_order_id, timeout=2.0)
+        change(path, "UPDATE orders SET outcome = NULL WHERE outcome = 'unknown'")  # as if killed before
+        async with client(sim, path) as ems:
+            (found,) = await ems.orders.recover(timeout=1.5)
+            assert isinstance(found.outcome, Unknown), "the book has it"
+            assert "REJECTED, which may be about another order" in str(found.outcome.evidence)
+            outcome = await ems.orders.submit(order)
+            assert isinstance(outcome, NotSent)
+            assert outcome.reason is NotSentReason.DUPLICATE
+            sim.clear_injections()
+            assert isinstance(await ems.orders.resolve(order.client_order_id, timeout=10), Accepted)
+        assert [row[1] for row in rows(path)] == ["rejected", "accepted"]
+
+
+async def take_unheard(sim: Simulator, ems: EMSClient, order: NewOrder) -> None:
+    """Have the site in the west take an order, now that there is money for it, and say nothing of it."""
+    sim.fund(ACCOUNT, "USDT", 10**12)
+    await sim.stop_site(EAST)
+    sim.inject(Injection(operation="order_new", status=502, execute="before"))
+    assert isinstance(await ems.orders.submit(order), Unknown)
+    assert [one.status for one in sim.orders if one.site == WEST] == ["NEW"]
+    sim.inject(Injection(operation="order_status", site=WEST, status=500, times=None))
+    await sim.start_site(EAST)
+
+
+async def test_an_id_whose_earlier_order_was_not_sent_is_not_a_used_one(sim: Simulator, path: Path) -> None:
+    order = an_order(amount_order="100000000")
+    async with client(sim, path, reconcile=False) as ems:
+        late = datetime.now(UTC) - timedelta(seconds=1)
+        assert isinstance(await ems.orders.submit(order, not_after=late), NotSent)
+        sim.inject(Injection(operation="order_new", status=502, execute="before"))
+        assert isinstance(await ems.orders.submit(order), Unknown)
+    async with client(sim, path) as ems:
+        (found,) = await ems.orders.recover()
+        assert (found.generation, type(found.outcome)) == (2, Rejected)
+        sim.inject(Injection(operation="order_new", status=502, execute="never"))
+        assert isinstance(await ems.orders.submit(order), Unknown)
+        found_again = await ems.orders.resolve(order.client_order_id, timeout=1.0)
+        assert isinstance(found_again, Unknown), "the report is of the order before it"
+    assert [row[1] for row in rows(path)] == ["not sent", "rejected", "unknown"]
+
+
+async def test_what_was_sent_under_an_unresolved_id_is_kept_as_long_as_it(sim: Simulator, path: Path) -> None:
+    order = an_order(amount_order="100000000")
+    async with client(sim, path, reconcile=False) as ems:
+        assert isinstance(await ems.orders.submit(order), Rejected)
+        sim.inject(Injection(operation="order_new", status=502, execute="never"))
+        assert isinstance(await ems.orders.submit(order), Unknown)
+        await ems.orders.place(an_order())
+    change(path, "UPDATE orders SET intended_at = intended_at - 3e6, ended_at = ended_at - 3e6")
+    for _ in range(2):
+        async with client(sim, path) as ems:
+            (found,) = await ems.orders.recover(timeout=1.0)
+            assert isinstance(found.outcome, Unknown)
+    assert [row[1] for row in rows(path)] == ["rejected", "unknown", "accepted"]
 
 
 async def test_recovery_keeps_to_its_time_and_gives_each_order_its_share(sim: Simulator, path: Path) -> None:

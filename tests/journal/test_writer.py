@@ -44,7 +44,7 @@ class Database:
 class Rig:
     def __init__(self, path: Path, *, is_synced: bool = False) -> None:
         lock = FileLock(path)
-        connection, _ = open_database(path, is_synced=is_synced, keep=1.0, most_taken=1)
+        connection, _ = open_database(path, is_synced=is_synced, keep=1.0, most_sent=1)
         self.path = path
         self.database = Database(connection)
         self.landed: list[Work] = []
