@@ -41,7 +41,7 @@ class Row(Enum):
     GIVEN_UP = "the site was given up while the call waited for a connection"
     STALE_CONNECTION = "the kept connection had been closed before anything was written"
     ABANDONED = "given up before the commit point"
-    LATE = "not_after had passed at the commit point"
+    LATE = "not_after, or the order's expire_time, had passed at the commit point"
     # After the commit point, without a complete answer.
     LOST = "a new connection ended before any answer"
     LOST_REUSED = "a kept connection ended before any answer"

@@ -134,7 +134,7 @@ class NotSentReason(StrEnum):
     DEADLINE = "deadline"
     """The call's time was over before a connection was ready."""
     NOT_AFTER = "not after"
-    """The caller's `not_after` had passed at the commit point."""
+    """The caller's `not_after`, or the order's own `expire_time`, had passed at the commit point."""
     NOT_PROCESSED = "not processed"
     """It was sent, and every server that had it proved that it did nothing with it (HTTP/2)."""
     JOURNAL = "journal"

@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 
 from ..errors import InvalidRequest
 from ..models.orders import NewOrder
+from ..resources.expiry import check_expiry
 from . import parsing
 from .exits import Failure, sentence
 
@@ -154,6 +155,7 @@ def _order(line: int, make: Callable[[], Mapping[str, Any]]) -> OrderLine:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             order = NewOrder(**_fields(make()))
+            check_expiry(order)
     except InvalidRequest as error:
         raise _Wrong(line, sentence(error)) from None
     except (ValueError, Failure) as error:

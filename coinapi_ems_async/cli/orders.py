@@ -14,6 +14,7 @@ from ..models.orders import CancelAll, CancelOrder, ExecutionReport, NewOrder
 from ..models.support import lacking
 from ..operations import Request
 from ..outcomes import Unknown
+from ..resources.expiry import check_expiry
 from . import parsing
 from .accounts import NOTHING_SENT, Execute
 from .commands import command
@@ -101,6 +102,7 @@ def _new_order(run: Invocation, make: Callable[..., NewOrder], fields: Mapping[s
         warnings.simplefilter("always")
         with as_typed():
             order = make(**fields)
+            check_expiry(order)
     for one in caught:
         run.out.note(f"note: {one.message}", "warn")
     return order

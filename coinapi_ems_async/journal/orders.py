@@ -122,7 +122,7 @@ def _not_recorded(call: Call, intent: Intent, *, is_closing: bool) -> NotSent:
     elif is_closing:
         reason, said = NotSentReason.ABANDONED, "the client was closed while the journal recorded it"
     elif intent.until < call.until:
-        reason, said = NotSentReason.NOT_AFTER, "not_after passed while the journal recorded it"
+        reason, said = NotSentReason.NOT_AFTER, "not_after or expire_time passed while the journal recorded it"
     else:
         reason, said = NotSentReason.DEADLINE, "the time was over while the journal recorded it"
     return NotSent(client_order_id=call.request.client_order_id, reason=reason, message=said)

@@ -26,7 +26,7 @@ class NewOrder(msgspec.Struct, frozen=True, kw_only=True):
     exchange_id: the account, tag included, exactly as configured (`KRAKEN/JOHN`).
     symbol_id_coinapi, symbol_id_exchange: exactly one of the two.
     amount_order: base units or contracts, positive. price: positive. Both Decimal, int or numeric string.
-    expire_time: aware datetime, with the two GOOD_TILL_TIME values and only with them.
+    expire_time: aware datetime, with the two GOOD_TILL_TIME values and only with them; looked at when it is sent.
     client_order_id: unique over all accounts and for ever; a UUID4 when not given.
 
     Raises InvalidRequest: if anything of that does not hold.

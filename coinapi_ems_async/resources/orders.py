@@ -17,6 +17,7 @@ from .advice import Advice
 from .base import Core, Group, seconds
 from .batches import OnOutcome, cancels_of, limit_of, orders_of, report_of, reports_of, run_batch
 from .callbacks import check_callback
+from .expiry import check_expiry, latest_for
 from .following import Following, OnReport
 
 __all__ = ["Orders"]
@@ -98,24 +99,40 @@ class Orders(Group):
     ) -> Outcome:
         """Send a new order and return how that ended (EMS REST, Send new order).
 
-        not_after: aware datetime; an order that could only leave later is NotSent.
+        not_after: aware datetime; an order that could only leave later, or not before its own expire_time, is
+        NotSent.
         allow_duplicate_id: send although an order with this id is in flight, unresolved, or was taken before.
-        Raises InvalidRequest: if the order or an argument is malformed. UsageError: if the client is not open.
+        Raises InvalidRequest: if the order or an argument is malformed, or its expire_time has passed already.
+        UsageError: if the client is not open.
         """
         return outcome_of(await self._send(order, timeout, not_after, allow_duplicate_id))
 
     def _send(
-        self, order: NewOrder, timeout: float | None, not_after: datetime | None, allow_duplicate_id: bool
+        self,
+        order: NewOrder,
+        timeout: float | None,
+        not_after: datetime | None,
+        allow_duplicate_id: bool,
+        *,
+        is_checked: bool = False,
     ) -> Coroutine[Any, Any, Call]:
-        """Check everything that can be checked, before anything is awaited."""
+        """Check everything that can be checked, before anything is awaited.
+
+        is_checked: its time was, before its turn in a batch came: should it have passed since, it is NotSent.
+        """
         dispatcher = self._core.dispatcher
         settings = self._core.settings
         request = operations.new_order(order, good_till_time_text=settings.good_till_time_text)
         self._advice.check(order)
+        latest = None if not_after is None else aware("not_after", not_after).timestamp()
+        if order.expire_time is not None:
+            latest = latest_for(order, latest)
+            if not is_checked:
+                check_expiry(order)
         return dispatcher.new_order(
             request,
             timeout=settings.order_timeout if timeout is None else seconds(timeout, settings.order_timeout),
-            not_after=None if not_after is None else aware("not_after", not_after).timestamp(),
+            not_after=latest,
             allow_duplicate_id=allow_duplicate_id,
         )
 
@@ -148,25 +165,27 @@ class Orders(Group):
         """Send new orders, some at a time, and return how each ended, in the order given.
 
         limit: how many are in flight; half of `Settings.order_share` by default, which is 8, so that single orders
-        and cancels never wait behind a batch. not_after: as in `submit`; those whose turn comes later are NotSent.
+        and cancels never wait behind a batch. not_after: as in `submit`; those whose turn comes later, or after
+        their own expire_time, are NotSent.
         on_outcome: called with the place and the outcome as each ends; what it raises is logged.
 
         If the caller is cancelled, nothing more is sent and CancelledError goes on. What became of an order then:
         its outcome, if `on_outcome` was told; else, if it was sent, it stands in `unresolved`, and later in
         `settled`; else it was never sent.
-        Raises InvalidRequest: if an element or an argument is malformed, or two orders share an id; nothing is
-        sent then. UsageError: if the client is not open.
+        Raises InvalidRequest: if an element or an argument is malformed, two orders share an id, or one's
+        expire_time has passed already; nothing is sent then. UsageError: if the client is not open.
         """
         self._core.dispatcher  # noqa: B018  # raises UsageError
         batch = orders_of(orders)
-        for order in batch:
+        for place, order in enumerate(batch):
             self._advice.check(order)
+            check_expiry(order, where=f"orders[{place}]: ")
         latest = None if not_after is None else aware("not_after", not_after)
         each = seconds(timeout, self._core.settings.order_timeout)
 
         async def send(order: NewOrder) -> Outcome:
             """Send one, whose time begins now."""
-            return outcome_of(await self._send(order, each, latest, False))
+            return outcome_of(await self._send(order, each, latest, False, is_checked=True))
 
         return await run_batch(batch, send, limit_of(limit, self._core.settings), on_outcome)
 

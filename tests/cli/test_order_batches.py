@@ -94,6 +94,10 @@ WRONG: dict[str, tuple[str, str]] = {
         lines(row("a", expire_time="2099-01-01T00:00:00", time_in_force="GTTO")),
         "line 1: expire_time has no zone; write 2099-01-01T00:00:00Z for UTC",
     ),
+    "a time that has passed": (
+        f"{GOOD}\n" + lines(row("a", expire_time="2020-01-01T00:00:00Z", time_in_force="GTTO")),
+        "line 2: expire_time has passed: it is 2020-01-01T00:00:00.000Z",
+    ),
     "an id twice": (f"{GOOD}\n{GOOD}", "line 2: the client_order_id of line 1 again"),
     "deep JSON": ('{"price":' + "[" * 200_000 + "\n", "line 1: no JSON"),
     "a column that is unknown": ("exchange;side\nK;buy\n", "line 1: unknown columns 'exchange;side'"),

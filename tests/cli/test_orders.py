@@ -28,14 +28,14 @@ def test_without_execute_nothing_is_sent(cli: Cli, service: Service) -> None:
 
 
 def test_the_request_is_shown_as_it_would_travel(cli: Cli) -> None:
-    when = "2030-01-31T12:00:00+02:00"
+    when = "2099-01-31T12:00:00+02:00"
     more = ["--tif", "gtto", "--expire-time", when, "--exec-inst", "moc,AUCTION_ONLY", "--json"]
     ran = cli(*order(*more, amount="1.10", price="10799.20"))
     assert '"amount_order":1.10,"price":10799.20' in ran.out
     request = ran.json["request"]
     assert (request["method"], request["path"]) == ("POST", "/v1/orders")
     assert request["body"]["time_in_force"] == "GOOD_TILL_TIME_OMS"
-    assert request["body"]["expire_time"] == "2030-01-31T10:00:00.0000000Z"
+    assert request["body"]["expire_time"] == "2099-01-31T10:00:00.0000000Z"
     assert request["body"]["exec_inst"] == ["MAKER_OR_CANCEL", "AUCTION_ONLY"]
     assert request["body"]["client_order_id"] == ran.json["client_order_id"]
 
