@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import logging
 import os
 import socket
@@ -86,13 +87,7 @@ class Connector:
         choice, loop = _Choice(self, owner, generation), asyncio.get_running_loop()
         try:
             async with asyncio.timeout(end - monotonic()):
-                await loop.create_connection(
-                    lambda: choice,
-                    sock=sock,
-                    ssl=self._tls,
-                    server_hostname=self._host if self._tls is not None else None,
-                    ssl_shutdown_timeout=_CLOSE_NOTIFY_WITHIN if self._tls is not None else None,
-                )
+                await self._begin(loop, sock, choice)
                 await choice.until_ready()
         except BaseException as error:
             choice.kill()
@@ -127,6 +122,39 @@ class Connector:
         _set_options(sock)
         return sock
 
+    async def _begin(self, loop: asyncio.AbstractEventLoop, sock: socket.socket, choice: "_Choice") -> None:
+        """Hand the socket to the loop, and let `choice` have its transport, after TLS if there is any."""
+        if self._tls is None:
+            await loop.create_connection(lambda: choice, sock=sock)
+            return
+        if _is_shared(loop):
+            await loop.create_connection(
+                lambda: choice,
+                sock=sock,
+                ssl=self._tls,
+                server_hostname=self._host,
+                ssl_shutdown_timeout=_CLOSE_NOTIFY_WITHIN,
+            )
+            return
+        # uvloop would wait for the transport and then for TLS, each with a future of its own. If it is cancelled
+        # at the first, a reset that comes becomes an error of the second, which nobody asks for: it is logged.
+        bare, _ = await loop.create_connection(_Bare, sock=sock)
+        try:
+            if bare.is_closing():
+                raise ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET))
+            above = await loop.start_tls(
+                bare,
+                choice,
+                self._tls,
+                server_hostname=self._host,
+                ssl_shutdown_timeout=_CLOSE_NOTIFY_WITHIN,
+            )
+            assert above is not None  # noqa: S101  # only a transport that is closing has none
+        except BaseException:
+            bare.abort()
+            raise
+        choice.connection_made(above)
+
     def _failure(self, error: Exception) -> TransportFailure:
         if isinstance(error, ssl.SSLCertVerificationError):
             said = f"{Row.TLS_VERIFICATION.value} ({error.verify_message})"
@@ -156,6 +184,18 @@ class Connector:
             return Http1Connection(owner, generation, self._heads, self._settings)
         self._buffer = self._buffer or bytearray(_READ_SIZE)
         return BufferedHttp1Connection(owner, generation, self._heads, self._settings, self._buffer)
+
+
+class _Bare(asyncio.Protocol):
+    """What a connection is before TLS begins: the server has nothing to say yet."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Remember it."""
+        self._transport = cast(asyncio.Transport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        """End a connection on which something else than TLS is spoken."""
+        self._transport.abort()
 
 
 class _Choice(asyncio.Protocol):

@@ -5,7 +5,8 @@ import gc
 import os
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import product
 from typing import Literal
 
 import aiohttp
@@ -131,7 +132,7 @@ async def test_a_reset_before_the_first_byte_closes_the_descriptor_once(
 async def test_a_handshake_that_is_given_up_closes_the_descriptor_once(
     listener: socket.socket, protocol: Literal["http1", "http2"], ends: str
 ) -> None:
-    connector = interrupted(listener, "https", protocol, 0.05 if ends == "timed out" else 5.0)
+    connector = interrupted(listener, "https", protocol, 0.3 if ends == "timed out" else 5.0)
     connector.resets = False
     opening = asyncio.create_task(connector(Nobody(), 0))
     if ends == "cancelled":
@@ -157,6 +158,44 @@ async def test_it_does_not_matter_when_a_handshake_is_given_up(listener: socket.
         await opening
     await until_closed()
     assert is_left_alone(connector.number)
+
+
+def close(listener: socket.socket) -> None:
+    peer, _ = listener.accept()
+    peer.close()
+
+
+def speak_something_else(listener: socket.socket) -> None:
+    peer, _ = listener.accept()
+    with peer:
+        peer.sendall(b"220 ready when you are\r\n")
+
+
+@pytest.mark.parametrize("fail", [reset, close, speak_something_else])
+@pytest.mark.parametrize("protocol", ["http1", "http2"])
+async def test_a_failure_about_the_time_of_giving_up_is_no_error_of_the_loop(
+    listener: socket.socket, protocol: Literal["http1", "http2"], fail: Callable[[socket.socket], None]
+) -> None:
+    """A future whose error nobody asks for would be told to the loop when it is collected."""
+    told: list[str] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context["message"]))
+    for fails, given_up in product(range(6), range(8)):
+        connector = interrupted(listener, "https", protocol)
+        connector.resets = False
+        opening = asyncio.create_task(connector(Nobody(), 0))
+        while connector.number < 0:
+            await asyncio.sleep(0)
+        for turn in range(8):
+            if turn == fails:
+                fail(listener)
+            if turn == given_up:
+                opening.cancel()
+            await asyncio.sleep(0)
+        with pytest.raises((asyncio.CancelledError, TransportFailure)):
+            await opening
+        await until_closed()
+    gc.collect()
+    assert told == []
 
 
 @pytest.mark.parametrize("is_reset", [True, False])
