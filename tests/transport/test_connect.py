@@ -221,6 +221,29 @@ async def test_a_socket_that_is_lent_is_not_closed_twice(listener: socket.socket
     assert is_left_alone(number)
 
 
+@pytest.mark.parametrize("turns", [1, 2])
+async def test_a_socket_that_is_lent_is_not_closed_twice_if_it_is_given_up(
+    listener: socket.socket, turns: int
+) -> None:
+    loop = asyncio.get_running_loop()
+    address = listener.getsockname()
+    sock = lent_socket((socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", address))
+    sock.setblocking(False)
+    await loop.sock_connect(sock, address)
+    number = sock.fileno()
+    opening = asyncio.create_task(loop.create_connection(asyncio.Protocol, sock=sock))
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    opening.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await opening
+    await until_closed()
+    left: list[object] = [sock]
+    left.append(left)  # so that it is not gone before its number is another's
+    del sock, opening, left
+    assert is_left_alone(number)
+
+
 def test_a_socket_that_nobody_took_is_closed() -> None:
     sock = lent_socket((socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", ("", 0)))
     number = sock.fileno()
