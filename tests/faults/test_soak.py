@@ -16,6 +16,8 @@ from coinapi_ems_async import EMSClient, OrderNotFound, Outcome, Settings, Trans
 from coinapi_ems_async.invariants import Told, contradictions, told, violations
 from coinapi_ems_async.simulator import FaultPlan, Pace, SimulatorProcess
 from coinapi_ems_async.simulator.journal import read_journal
+from coinapi_ems_async.transport.connect import Connector
+from coinapi_ems_async.transport.pool import SitePool
 
 from ..conftest import ACCOUNT, EAST, OREGON, WEST, an_order
 from .conftest import Chunk, Tier
@@ -36,8 +38,8 @@ SETTLED = 4 * 1024
 
 PROBE, READ = 112, 32
 """Bytes that a sample takes: a pair of floats, and a float, each with its place."""
-CONNECTION = (8 * 1024, 24 * 1024)
-"""Bytes that a connection takes, by transport, as tracemalloc counted them."""
+BUFFER = 256 * 1024
+"""Bytes of the buffer that all plain HTTP/1.1 connections of a pool read into, made with the first of them."""
 
 
 class Diary:
@@ -140,15 +142,21 @@ def descriptors() -> int:
 
 
 def passing(clients: Sequence[EMSClient]) -> int:
-    """Bytes of what is kept of the latest probes and reads, and of the connections that are open.
+    """Bytes of what is kept of the latest probes and reads, and of the buffers that connections read into.
 
     The former is bounded, by 60 and 512 for each site, but on a busy machine not at its bound before a minute is
-    over; the latter comes and goes with the load, and has a bound of its own at the end.
+    over; the latter by one for each pool, but that of a site far off is made when it first has to help out.
     """
     sessions = [ems._ready() for ems in clients]
     probes = sum(len(entry.history) for one in sessions for entry in one.roster.entries.values())
     reads = sum(len(times.all) for one in sessions for times in one.dispatcher._rounds._times._windows.values())
-    return PROBE * probes + READ * reads
+    pools = [entry.pool for one in sessions for entry in one.roster.entries.values()]
+    buffers = sum(isinstance(pool, SitePool) and has_buffer(pool) for pool in pools)
+    return PROBE * probes + READ * reads + BUFFER * buffers
+
+
+def has_buffer(pool: SitePool) -> bool:
+    return isinstance(pool._connect, Connector) and pool._connect._buffer is not None
 
 
 async def looks(clients: Sequence[EMSClient], seconds: float, count: int) -> list[int]:
