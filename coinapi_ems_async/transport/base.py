@@ -154,6 +154,11 @@ class Attempt:
         return self.done is not None
 
     @property
+    def given_up(self) -> bool:
+        """Whether nobody wanted its answer any more once it was sent."""
+        return self._withdrawn and self.committed is not None
+
+    @property
     def phase(self) -> Phase:
         """How far it came."""
         if self.answer is not None:

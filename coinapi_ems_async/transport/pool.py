@@ -164,6 +164,10 @@ class SitePool(Pool):
             self._taken_by_reads -= 1
         if not connection.is_listed and connection.room > 0:
             self._list(connection)
+        elif not connection.is_shared and attempt.given_up and self._warm_pause == _LEAST_WARM_PAUSE:
+            # We end it ourselves, which says nothing against opening its successor at once. Each read that is
+            # hedged costs a connection: with a pause there would be none left when another site's calls come.
+            self._warm_after = 0.0
         if self._orders or self._reads:
             self._serve()
         if self._watchers and not self._taken:

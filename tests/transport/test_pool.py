@@ -390,6 +390,40 @@ async def test_a_warm_line_that_the_server_ends_is_replaced() -> None:
     await pool.aclose()
 
 
+async def test_lines_that_we_end_ourselves_are_replaced_at_once() -> None:
+    site = Site()
+    pool = a_pool(site, size=8)
+    pool.keep_warm(3)
+    await pool.until_warm(5)
+    for _ in range(10):  # reads whose answers nobody wants any more: another site was first
+        attempt = Attempt(READ, "site", until=monotonic() + 60)
+        pool.carry(attempt)
+        attempt.mark()
+        attempt.abort()
+        await until(lambda: len(site.open) == 3)
+        assert pool.is_at_hand()
+    assert site.most_at_once <= 2
+    await pool.aclose()
+
+
+async def test_lines_that_we_end_ourselves_are_no_reason_to_hammer_a_site_that_is_gone() -> None:
+    site = Site()
+    pool = a_pool(site, size=8)
+    pool.keep_warm(2)
+    await pool.until_warm(5)
+    site.failure = TransportFailure(Row.REFUSED)
+    attempts = [Attempt(READ, "site", until=monotonic() + 60) for _ in range(2)]
+    for attempt in attempts:
+        pool.carry(attempt)
+        attempt.mark()
+    for attempt in attempts:
+        attempt.abort()
+        await settle()
+    assert site.open == []
+    assert site.tries <= 2 + 2
+    await pool.aclose()
+
+
 async def test_warming_a_dead_site_does_not_hammer_it() -> None:
     site = Site()
     site.failure = TransportFailure(Row.REFUSED)
