@@ -1,5 +1,6 @@
 """When a read has waited long enough to be asked elsewhere as well. Pure: times come in, seconds."""
 
+from bisect import bisect_right
 from collections import deque
 from math import sqrt
 from typing import Final
@@ -28,6 +29,7 @@ class _Times:
         self._samples: deque[float] = deque(maxlen=window)
         self._share, self._less = share, less
         self._fresh = 0
+        self._sorted: list[float] = []
         self.value = 0.0
 
     def __len__(self) -> int:
@@ -41,7 +43,13 @@ class _Times:
         if self._fresh * _SHARE >= count:
             self._fresh = 0
             place = count * self._share - self._less * sqrt(count * self._share * (1 - self._share))
-            self.value = sorted(self._samples)[max(0, int(place))]
+            self._sorted = sorted(self._samples)
+            self.value = self._sorted[max(0, int(place))]
+
+    def most_within(self, limit: float) -> float:
+        """Return the longest time that is not beyond the limit; the limit if all are."""
+        count = bisect_right(self._sorted, limit)
+        return self._sorted[count - 1] if count else limit
 
 
 class _Window:
@@ -63,6 +71,8 @@ class ServiceTimes:
     After how long to hedge is the 95th percentile, but at most twice the median: once more than one read in twenty
     is slow, the 95th percentile is the slow value, and hedging would stop when it is needed most. It is taken a
     little lower, since it is not known exactly: too early costs a request, too late is what hedges are against.
+    While there are few samples a handful of slow ones among them says little of their share; then those that took
+    more than twice the median are left out, and the longest of the others counts.
     """
 
     def __init__(self) -> None:
@@ -83,7 +93,10 @@ class ServiceTimes:
         window = self._windows.get((site, operation))
         if window is None or len(window.all) < _ENOUGH:
             return 2 * round_trip + 0.050 if round_trip is not None else _LONGEST
-        return min(max(min(window.all.value, 2 * window.recent.value), _SHORTEST), _LONGEST)
+        after, most = window.all.value, 2 * window.recent.value
+        if after > most:
+            after = most if len(window.all) == _WINDOW else window.all.most_within(most)
+        return min(max(after, _SHORTEST), _LONGEST)
 
     def _window(self, site: str, operation: str) -> _Window:
         window = self._windows.get((site, operation))

@@ -43,6 +43,24 @@ def test_it_is_the_95th_percentile_but_at_most_twice_the_median() -> None:
     assert after(slow) == pytest.approx(0.040)
 
 
+@pytest.mark.parametrize("count", [16, 40, 100, 200, 500])
+def test_a_bad_beginning_does_not_delay_hedges_to_twice_the_median(count: int) -> None:
+    random, times = Random(count), ServiceTimes()
+    for turn in range(count):
+        if turn % 10 == 0:
+            times.given_up(SITE, READ, 0.080)
+        else:
+            times.answered(SITE, READ, 0.020 + 0.010 * random.random())
+    assert 0.025 < after(times) < 0.031
+    for _ in range(512):
+        times.answered(SITE, READ, 0.020)
+    assert after(times) == pytest.approx(0.020)
+
+
+def test_where_all_are_within_twice_the_median_few_samples_are_no_exception() -> None:
+    assert after(taught(*(0.020,) * 15, *(0.039,) * 15)) == pytest.approx(0.039)
+
+
 def test_three_slow_reads_in_a_hundred_do_not_delay_the_hedges_that_they_need() -> None:
     random, times, late = Random(1), ServiceTimes(), 0
     for turn in range(21_024):
