@@ -48,7 +48,7 @@ def guarded(cost: CostFunction) -> CostFunction:
 class _Account:
     """One exchange account, None for any: who can serve it, and who is to."""
 
-    __slots__ = ("capable", "exchange_id", "for_order", "held", "home", "ranking")
+    __slots__ = ("capable", "exchange_id", "for_order", "held", "home", "left", "ranking")
 
     def __init__(self, exchange_id: str | None, for_order: bool) -> None:
         self.exchange_id = exchange_id
@@ -56,6 +56,8 @@ class _Account:
         self.capable: tuple[SiteEntry, ...] = ()
         self.home: str | None = None
         self.held = Held()
+        self.left: SiteEntry | None = None
+        """The site that was in use until it was suspected, as long as it is no more than that."""
         self.ranking: list[SiteEntry] = []
 
     def __str__(self) -> str:
@@ -177,8 +179,11 @@ class Choices:
     ) -> None:
         """Choose anew for one account."""
         name = account.exchange_id
-        before = account.held.url
+        before, ranking = account.held.url, account.ranking
         account.held, account.ranking = self._found(account, now, seen, down, returned)
+        if account.left is not None or before != account.held.url:
+            used = [account.left] if account.left is not None else ranking[:1]
+            account.left = next((one for one in used if one.is_suspect and one is not account.ranking[0]), None)
         (self.ready_for_orders if account.for_order else self.ready)[name] = account.ranking
         if before != account.held.url:
             self._tell(account, before, account.ranking[0])
@@ -193,6 +198,7 @@ class Choices:
             account.home,
             account.for_order,
             account.held,
+            account.left,
             # What else may differ: where the account is unreachable, and what a cost of the user's says.
             name if self._cost is not network_cost or name is None else None,
             name is None,
@@ -214,7 +220,8 @@ class Choices:
         if account.exchange_id is None:  # whoever is nearest now: nothing is gained by staying
             held = Held(urls[0])
         else:
-            held = hold(account.held, placed, now, self._settings, returned=returned)
+            left = None if account.left is None else account.left.site.url
+            held = hold(account.held, placed, now, self._settings, returned=returned, left=left)
             urls.sort(key=lambda url: url != held.url)
         return held, [by_url[url] for url in urls]
 

@@ -65,6 +65,11 @@ class SiteEntry:
         return self.health.state is Health.EJECTED
 
     @property
+    def is_suspect(self) -> bool:
+        """Whether it is suspected of having failed."""
+        return self.health.state is Health.SUSPECT
+
+    @property
     def in_flight(self) -> int | None:
         """Requests under way, None if the pool does not tell."""
         return getattr(self.pool, "in_flight", None)

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Collection, Iterator, Mapping
+from math import ceil
 from random import Random
 from time import monotonic
 from typing import Final
@@ -27,6 +28,7 @@ _WARM_SITES: Final = 2
 _LOOKS_AT_ONCE: Final = 10
 _LOOK_BACK: Final = 1.0
 """A call's timer says nothing of its site if the loop stood still so shortly before it rang."""
+_MOST_FARTHER: Final = 2.0
 _PROBED_AT_ONCE: Final = frozenset({Effect.PROBE, Effect.DOUBT, Effect.REFUSED, Effect.MALFORMED})
 
 
@@ -240,8 +242,11 @@ class Roster:
 
     def answered(self, entry: SiteEntry, exchange_id: str | None) -> None:
         """Take in a complete success; needs to be told only while the entry is `troubled`."""
-        before = entry.health.state
-        self._settle(entry, before, entry.health.answered(self._clock(), exchange_id))
+        before, now = entry.health.state, self._clock()
+        changed = entry.health.answered(now, exchange_id)
+        if before is Health.SUSPECT:
+            entry.estimator.excused(now)  # who answers again is not as far as the probe under way is old
+        self._settle(entry, before, changed)
 
     # What follows from it
 
@@ -298,15 +303,15 @@ class Roster:
     def keep_warm(self, connections: int) -> None:
         """Keep so many connections open to the two best sites of every account in use, of all before one is.
 
-        And as many as the busiest site has needed of late, so that the second can take over its calls at once.
+        And as many as the calls of the busiest site of late would take there, so that it can take over at once.
         """
         best = self._choices.best or self._best_of_all()
         for entry in self.entries.values():
             entry.busy.append(entry.pool.most_in_flight())
-        busiest = max((max(entry.busy) for entry in self.entries.values()), default=0)
-        exchanges = min(busiest, self._settings.warm_at_most) if connections else 0
+        busiest = max(self.entries.values(), key=lambda entry: max(entry.busy), default=None)
         for entry in self.entries.values():
-            if entry in best and not entry.is_lost:
+            if busiest is not None and entry in best and not entry.is_lost and connections:
+                exchanges = min(_exchanges_of(busiest, entry), self._settings.warm_at_most)
                 entry.pool.keep_warm(connections, exchanges=exchanges)
             else:
                 entry.pool.keep_warm(0)
@@ -335,6 +340,16 @@ class Roster:
         """Return every site as users see it, best first."""
         now = self._clock()
         return [entry.view(now, self._choices.chosen_by(entry)) for entry in self._nearest()]
+
+
+def _exchanges_of(busiest: SiteEntry, entry: SiteEntry) -> int:
+    """How many exchanges at a time it takes to do here what is done there: farther away each takes longer.
+
+    Twice as many at most: calls that come now and then overlap no more for it, however far it is.
+    """
+    theirs, mine = busiest.estimator.estimate, entry.estimator.estimate
+    farther = mine / theirs if theirs and mine is not None else 1.0
+    return ceil(max(busiest.busy) * min(max(1.0, farther), _MOST_FARTHER))
 
 
 def _nothing(told: object) -> None:

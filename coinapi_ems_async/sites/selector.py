@@ -156,12 +156,14 @@ def hold(
     settings: Settings = _DEFAULTS,
     *,
     returned: str | None = None,
+    left: str | None = None,
 ) -> Held:
     """Return the choice after looking at it `now`; `placed` as `place` returns it.
 
     The site in use stays unless another one beats it in three rounds a second apart, in two if there is nothing to
     doubt, and in every look between. It is left at once if it is gone, has no estimate, or is no longer among the
-    best in health; and for `returned`, a site that has just become healthy after it was new or ejected.
+    best in health; and for `returned`, a site that has just become healthy after it was new, suspect or ejected.
+    If that is `left`, which was in use until it was suspected, it need only not be clearly farther.
     """
     if not placed:
         return Held()
@@ -170,6 +172,8 @@ def hold(
     is_lost = best.candidate.health is Health.EJECTED
     if is_lost or mine is None or mine.peers > best.peers or isinf(mine.cost) != isinf(best.cost):
         return Held(first_pick(placed, settings).candidate.site.url)
+    if returned is not None and returned == left and _is_equal(returned, mine, placed, settings):
+        return Held(returned)
     if not _beats(best, mine, settings):
         return held if not held.rounds else Held(held.url)
     if best.candidate.site.url == returned:
@@ -180,6 +184,12 @@ def hold(
     if held.rounds + 1 >= (settings.switch_sure_rounds if is_sure else settings.switch_rounds):
         return Held(best.candidate.site.url)
     return Held(held.url, held.rounds + 1, now)
+
+
+def _is_equal(url: str, held: Placed, placed: Sequence[Placed], settings: Settings) -> bool:
+    """Whether a site is as healthy as the one in use, and that not clearly nearer."""
+    mine = next((one for one in placed if one.candidate.site.url == url), None)
+    return mine is not None and mine.peers <= held.peers and not _beats(held, mine, settings)
 
 
 def rank(

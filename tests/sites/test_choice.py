@@ -399,6 +399,26 @@ def test_a_site_that_has_returned_does_not_wait_for_rounds_if_it_is_clearly_near
     assert hold(held, barely, 10.0, returned=back) == held
 
 
+@pytest.mark.parametrize(
+    ("estimate", "health", "is_taken"),
+    [
+        (0.019, Health.HEALTHY, True),
+        (0.021, Health.HEALTHY, True),
+        (0.030, Health.HEALTHY, False),
+        (0.019, Health.SUSPECT, False),
+        (None, Health.HEALTHY, False),
+    ],
+)
+def test_a_site_that_was_only_suspected_is_taken_back_unless_it_is_clearly_farther(
+    estimate: float | None, health: Health, is_taken: bool
+) -> None:
+    meanwhile, back = Held("https://a.example"), "https://b.example"
+    both = place([candidate("a", 0.020), candidate("b", estimate, health)])
+    assert hold(meanwhile, both, 10.0, returned=back) == meanwhile
+    assert hold(meanwhile, both, 10.0, returned=back, left=back) == (Held(back) if is_taken else meanwhile)
+    assert hold(meanwhile, both, 10.0, returned="https://a.example", left=back) == meanwhile
+
+
 def test_a_choice_without_estimate_does_not_hold() -> None:
     both = place([candidate("a"), candidate("b", 0.020)])
     assert hold(Held("https://a.example"), both, 10.0) == Held("https://b.example")

@@ -356,16 +356,27 @@ def test_the_second_site_is_kept_as_warm_as_the_first_is_busy() -> None:
         return [pool_of(entry).warm for entry in roster.entries.values()]
 
     pool_of(roster.entries[url("a")]).in_use = 7
-    assert warm() == [7, 7, 0]
+    assert warm() == [7, 14, 0]  # there each call takes twice as long
     pool_of(roster.entries[url("a")]).in_use = 1000
     assert warm() == [16, 16, 0]
     pool_of(roster.entries[url("a")]).in_use = 0
     for _ in range(59):
         assert warm() == [16, 16, 0]
     assert warm() == [2, 2, 0]  # a minute of rest
+    pool_of(roster.entries[url("b")]).in_use = 7
+    assert warm() == [7, 7, 0]
+    pool_of(roster.entries[url("b")]).in_use = 0
     pool_of(roster.entries[url("a")]).in_use = 7
     roster.keep_warm(0)
     assert [pool_of(entry).warm for entry in roster.entries.values()] == [0, 0, 0]
+
+
+def test_a_site_that_is_much_farther_is_kept_no_more_than_twice_as_warm() -> None:
+    roster = measured(table(site("a"), site("b")), {"a": 0.001, "b": 0.100}, Clock())
+    for busy, expected in ((1, [2, 2]), (3, [3, 6])):
+        pool_of(roster.entries[url("a")]).in_use = busy
+        roster.keep_warm(2)
+        assert [pool_of(entry).warm for entry in roster.entries.values()] == expected
 
 
 def test_a_site_suspected_once_is_chosen_again_at_once_and_one_that_is_so_again_is_not() -> None:
@@ -390,6 +401,47 @@ def test_a_site_suspected_once_is_chosen_again_at_once_and_one_that_is_so_again_
     roster.overdue(nearest, "silent")
     roster.good(nearest)
     assert first() is nearest
+
+
+def test_a_suspicion_does_not_cost_a_site_its_place_but_an_ejection_may() -> None:
+    clock = Clock()
+    roster, a, b = pair(clock)
+    assert roster.ranked(ACCOUNT)[0] is a
+    for _ in range(9):
+        clock.now += 1.0
+        roster.sampled(b, NEAR - 0.0005)  # nearer, not clearly so
+    roster.evaluate()
+    assert roster.ranked(ACCOUNT)[0] is a
+    roster.overdue(a, "silent")
+    assert roster.ranked(ACCOUNT)[0] is b
+    roster.good(a)
+    assert roster.ranked(ACCOUNT)[0] is a
+    clock.now += 31.0
+    roster.overdue(a, "silent")
+    eject(roster, a)
+    assert a.health.probe_at is not None
+    clock.now = a.health.probe_at
+    for _ in range(8):
+        roster.good(a)
+        clock.now += 1.0
+    assert a.health.state is Health.HEALTHY
+    roster.sampled(a, NEAR)
+    assert roster.ranked(ACCOUNT)[0] is b
+
+
+def test_a_suspect_that_answers_a_call_is_not_as_far_as_its_probe_is_old() -> None:
+    clock = Clock()
+    roster, a, b = pair(clock)
+    assert roster.ranked(ACCOUNT)[0] is a
+    a.estimator.sent(clock.now)
+    clock.now += 0.2
+    roster.overdue(a, "silent")
+    assert roster.ranked(ACCOUNT)[0] is b
+    roster.answered(a, ACCOUNT)
+    assert roster.ranked(ACCOUNT)[0] is a
+    clock.now += 0.2  # and still no answer to the probe
+    roster.evaluate()
+    assert a.estimator.at(clock.now) == pytest.approx(0.2)
 
 
 def test_the_two_best_sites_of_the_accounts_in_use_are_kept_warm() -> None:
