@@ -44,7 +44,7 @@ class Phase(StrEnum):
     """A complete response arrived."""
 
 
-class AttemptRecord(msgspec.Struct, frozen=True, kw_only=True):
+class AttemptRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One try of a call at one site: how far it came and how long it took, milliseconds."""
 
     site: str

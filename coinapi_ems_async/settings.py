@@ -86,8 +86,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     site is lost pays for a handshake. 0 for none."""
     warm_at_most: int = 16
     """How many more may be kept open to them where that many calls were under way at a time within the last
-    minute, or twice as many to one that is farther away: the calls of a site that is lost find connections at the
-    second one."""
+    minute, and up to twice that at one that is farther away: the calls of a site that is lost find connections at
+    the second one."""
     busy_poll: float = 0.0
     """For how long after an order or a cancel was sent the event loop is kept from going to sleep until the answer
     is there, as Linux's SO_BUSY_POLL does for a socket. Waking up is what costs most of a short round trip: 30 of

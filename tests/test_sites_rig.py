@@ -1,5 +1,6 @@
 """The rig of benchmarks/sites: its arithmetic with figures made up, and one very short run of it."""
 
+import gc
 from collections import Counter
 from collections.abc import Callable, Mapping
 from itertools import pairwise
@@ -27,7 +28,7 @@ from benchmarks.sites.policies import (
     PeakEwma,
     WindowedMinimum,
 )
-from benchmarks.sites.rig import Rig, RigError
+from benchmarks.sites.rig import ACCOUNT, Rig, RigError
 from benchmarks.sites.scenarios import ALL
 from benchmarks.sites.scenarios.estimators import COLUMNS, oracle_row, row_of
 from benchmarks.sites.scenarios.lasting import _STORM
@@ -461,6 +462,30 @@ async def test_a_rig_keeps_its_secrets_and_its_sites_their_ports(tmp_path: Path)
         assert rig.api_key not in repr(rig.sites["near"].task)
         key, private = rig.api_key.encode(), b"PRIVATE KEY"
     assert not files_with(tmp_path, key, private)
+
+
+async def test_what_takes_long_is_done_before_it_is_measured(tmp_path: Path) -> None:
+    async with Rig(tmp_path, {"near": 0.0, "next": 0.001}) as rig:
+        await rig.get_ready()
+        spare = rig._spare
+        assert spare is not None
+        assert spare.returncode is None
+        await rig.sites["near"].kill()
+        await rig.sites["near"].start()
+        assert rig.sites["near"]._process is spare
+        await rig.get_ready()
+        async with rig.client() as ems:
+            assert await ems.positions.get(ACCOUNT) is not None
+        last = rig._spare
+    assert last is not None
+    assert last is not spare
+    assert last.returncode is not None
+
+
+def test_the_garbage_collector_does_not_look_through_what_a_run_has_seen() -> None:
+    record = AttemptRecord(site="near", phase=Phase.ANSWERED, milliseconds=1.0)
+    assert not gc.is_tracked(record)
+    assert not gc.is_tracked(done(None, "value", attempts=(record,)))
 
 
 async def test_a_very_short_run(tmp_path: Path) -> None:

@@ -23,10 +23,11 @@ _CANCEL_ALL_EACH: Final = 40
 """Every so many orders all those of the other account are cancelled."""
 
 
-class Done(msgspec.Struct, frozen=True, kw_only=True):
+class Done(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One call of the client's, as its hook told it: seconds on the clock that the servers' logs use too.
 
     ended: as `CallRecord` says it. sites: of its attempts, in order. site, committed: of the one that decided.
+    The garbage collector does not look through them: the client would have to wait for that.
     """
 
     operation: str

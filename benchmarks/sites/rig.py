@@ -2,11 +2,12 @@
 
 import asyncio
 import contextlib
+import gc
 import os
 import signal
 import ssl
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -42,10 +43,14 @@ class RigError(RuntimeError):
 
 
 class SiteProcess:
-    """One process that runs `site`; it keeps its port and its files over all its lives."""
+    """One process that runs `site`; it keeps its port and its files over all its lives.
 
-    def __init__(self, task: Task) -> None:
+    launch: returns a process that waits for its task.
+    """
+
+    def __init__(self, task: Task, launch: Callable[[], Awaitable[asyncio.subprocess.Process]]) -> None:
         self.task = task
+        self._launch = launch
         self.url = ""
         self._process: asyncio.subprocess.Process | None = None
         self._is_stopped = False
@@ -53,13 +58,7 @@ class SiteProcess:
 
     async def start(self) -> None:
         """Start, and wait until it serves. Raises RigError: if it does not."""
-        self._process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", f"{__package__}.site"),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            env=os.environ | {"PYTHONPATH": os.pathsep.join([str(_ROOT), *filter(None, sys.path)])},
-            start_new_session=True,  # Ctrl-C is ours: we stop it
-        )
+        self._process = await self._launch()
         self.url = (await self._ask(self.task, _START))["url"]
         self.task = msgspec.structs.replace(self.task, **_ports(self.task, self.url))
         self._serves = True
@@ -118,6 +117,33 @@ class SiteProcess:
         return answer
 
 
+async def _launched(cpus: Collection[int] | None) -> asyncio.subprocess.Process:
+    """Return a process that runs `site` on these cores, and is ready for its task."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", f"{__package__}.site"),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(_ROOT), *filter(None, sys.path)])},
+        start_new_session=True,  # Ctrl-C is ours: we stop it
+    )
+    if cpus is not None and hasattr(os, "sched_setaffinity"):
+        # Not by starting it from there: the thread that waits for its end would stay there, and the client for it.
+        os.sched_setaffinity(process.pid, cpus)
+    assert process.stdout is not None
+    is_ready = b""
+    try:
+        with contextlib.suppress(TimeoutError):
+            is_ready = await asyncio.wait_for(process.stdout.readline(), _START)
+    finally:
+        if not is_ready:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+    if not is_ready:
+        raise RigError("a process of the rig does not start")
+    return process
+
+
 def _ports(task: Task, url: str) -> dict[str, int]:
     port = int(url.rpartition(":")[2])
     return {"management_port" if task.elsewhere else "port": port}
@@ -161,12 +187,29 @@ class Rig:
         self.decoy = self._process(_DECOY, len(delays), exchanges={_DECOY: [ACCOUNT]})
         """A site that is not in the table: nobody has any business there."""
         self.management: SiteProcess | None = None
+        self._spare: asyncio.subprocess.Process | None = None
 
     def _process(self, site: str, number: int, **arguments: Any) -> SiteProcess:
         host = f"127.0.0.{11 + number}" if sys.platform == "linux" else "127.0.0.1"
         files = {"journal": str(self.journal(site)), "log": str(self.folder / f"{site}.clients.jsonl")}
         fields: dict[str, Any] = {**files, **self._common, **arguments}
-        return SiteProcess(Task(site=site, host=host, seed=number + 1, **fields))
+        return SiteProcess(Task(site=site, host=host, seed=number + 1, **fields), self._launch)
+
+    async def _launch(self) -> asyncio.subprocess.Process:
+        spare, self._spare = self._spare, None
+        return spare if spare is not None else await _launched(self._common["cpus"])
+
+    async def get_ready(self) -> None:
+        """Do now what must not be done in the midst of a measurement.
+
+        A process is started for whoever is killed next, all garbage is looked for, here and in the servers.
+        """
+        if self._spare is None:
+            self._spare = await _launched(self._common["cpus"])
+        for process in self.sites.values():
+            if process.is_running:
+                await process.command(tidy=True)
+        gc.collect()
 
     def journal(self, site: str) -> Path:
         """Where a server writes down what it has read."""
@@ -188,6 +231,10 @@ class Rig:
     async def __aexit__(self, *_error: object) -> None:
         every = [*self.sites.values(), self.decoy, *([self.management] if self.management else [])]
         await asyncio.gather(*(process.stop() for process in every))
+        spare, self._spare = self._spare, None
+        if spare is not None:
+            spare.kill()
+            await spare.wait()
 
     async def calm(self) -> None:
         """Let all sites be as they were at the start."""

@@ -35,13 +35,14 @@ class Stage:
         await self._stack.aclose()
 
     async def rig(self, kind: str = "plain", **arguments: Any) -> Rig:
-        """Return the rig of this kind, calm."""
+        """Return the rig of this kind, calm and ready."""
         if kind not in self._rigs:
             folder = self.folder / "raw" / f"{kind}-{monotonic():.0f}"
             rig = Rig(folder, arguments.pop("delays", DELAYS), cpus=self._cpus, **arguments)
             self._rigs[kind] = await self._stack.enter_async_context(rig)
         else:
             await self._rigs[kind].calm()
+        await self._rigs[kind].get_ready()
         return self._rigs[kind]
 
     def found(self, name: str) -> Found:

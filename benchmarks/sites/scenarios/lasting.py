@@ -60,6 +60,7 @@ async def _hedging(stage: Stage) -> Found:
     rig = await stage.rig()
     for share in SHARES:
         calls = Calls(rig)
+        await rig.get_ready()
         for process in rig.sites.values():
             await process.command(scale=_HEDGE_SCALE)
         await rig.sites[NEAR].command(slow_share=share / 100, slow=_SLOW)

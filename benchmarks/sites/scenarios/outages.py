@@ -125,6 +125,7 @@ async def _run(stage: Stage, outage: Outage) -> Found:
     for number in range(found.repeats):
         readmits = outage.name not in _KEPT_OUT and number < plan.some
         log = CallLog()
+        await rig.get_ready()
         async with rig.client(log, order_timeout=1.5) as ems, Watch(ems) as watch:
             async with Load(ems, reads=plan.reads, orders=plan.orders) as load:
                 await asyncio.sleep(plan.settle + random.random() * _CYCLE)
