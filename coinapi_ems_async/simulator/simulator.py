@@ -228,11 +228,12 @@ class Simulator(Controls):
     # Its sites
 
     async def stop_site(self, site: str) -> None:
-        """Close a site's port and cut its connections; its orders are kept.
+        """Cut a site's connections, and refuse new ones; its port and its orders are kept.
 
         Raises KeyError: if there is no such site.
         """
-        await self._sites[site].stop()
+        one = self._sites[site]
+        await (one.shut() if self._started else one.stop())
 
     async def blackhole_site(self, site: str) -> None:
         """Cut a site's connections, and let those that are tried from now on hang; its orders are kept.

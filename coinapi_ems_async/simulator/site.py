@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from .blackhole import Blackhole
 from .front import Front
+from .kept_port import KeptPort
 from .proxy import FaultProxy
 from .server import Listener
 from .site_faults import CertificateKind
@@ -18,7 +19,8 @@ class Site:
     listener: Listener
     wire: FaultProxy | None = None
     certificate: CertificateKind = "valid"
-    _hole: Blackhole | None = None
+    _holder: Blackhole | KeptPort | None = None
+    """Who has the port while it is down."""
 
     @property
     def port(self) -> int:
@@ -30,7 +32,7 @@ class Site:
 
         Raises OSError: if a port is taken.
         """
-        self._fill()
+        self._let_go()
         await self.listener.start(tls)
         if self.wire is not None:
             self.wire.target = (self.listener.host, self.listener.port)
@@ -38,10 +40,16 @@ class Site:
 
     async def stop(self) -> None:
         """Stop listening, and cut every connection. Does nothing if it does not listen."""
-        self._fill()
+        self._let_go()
         if self.wire is not None:
             await self.wire.stop()
         await self.listener.stop()
+
+    async def shut(self) -> None:
+        """Stop, and keep the port, which refuses whoever comes."""
+        await self.stop()
+        if self.port:
+            self._holder = KeptPort.keep(self.listener.host, self.port)
 
     async def vanish(self) -> None:
         """Cut every connection, and let those that are tried from now on hang.
@@ -51,9 +59,9 @@ class Site:
         await self.stop()
         hole = Blackhole(self.listener.host, self.port)
         await hole.open()
-        self._hole = hole
+        self._holder = hole
 
-    def _fill(self) -> None:
-        hole, self._hole = self._hole, None
-        if hole is not None:
-            hole.close()
+    def _let_go(self) -> None:
+        holder, self._holder = self._holder, None
+        if holder is not None:
+            holder.close()

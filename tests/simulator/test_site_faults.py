@@ -1,6 +1,7 @@
 """Whole sites that refuse, swallow, or show a certificate they should not."""
 
 import asyncio
+import socket
 import ssl
 from collections.abc import AsyncIterator
 from typing import Any
@@ -48,6 +49,26 @@ async def test_connections_hang_before_a_blackhole_until_the_site_is_back(proxie
             await sim.blackhole_site(EAST)
     with pytest.raises(ConnectionRefusedError):
         await try_to_connect(sim)
+
+
+@pytest.mark.every_loop
+@pytest.mark.parametrize("proxied", [False, True])
+async def test_nobody_else_can_have_the_port_of_a_site_that_is_down(proxied: bool) -> None:
+    async with Simulator(sites={EAST: 0.0, WEST: 0.0}, pace=INSTANT, proxied=proxied) as sim:
+        where = address(sim)
+        await try_to_connect(sim)  # a connection that lingers
+        for _ in range(2):
+            await sim.stop_site(EAST)
+            await sim.stop_site(EAST)
+            with pytest.raises(ConnectionRefusedError):
+                await try_to_connect(sim)
+            with pytest.raises(OSError, match="in use"):
+                socket.create_server(where)
+            await sim.start_site(EAST)
+            await try_to_connect(sim)
+        await sim.stop_site(EAST)
+    await sim.stop_site(EAST)  # of a simulator that is gone: nothing is kept
+    socket.create_server(where).close()
 
 
 async def test_what_hung_finds_who_listens_then(sim: Simulator) -> None:
