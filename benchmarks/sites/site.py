@@ -128,7 +128,7 @@ class Process:
         if command.plan is not None:
             self.sim.wire(site).plan = _plan(command.plan) if command.plan else None
         if command.listen is False:
-            await self.sim.stop_site(site)
+            await self.sim.stop_site(site, keep_port=False)  # a stand-in may take it
         if command.stand_in is not None:
             await self._replace(command.stand_in)
         if command.listen is True:

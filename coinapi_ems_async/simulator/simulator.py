@@ -227,13 +227,14 @@ class Simulator(Controls):
 
     # Its sites
 
-    async def stop_site(self, site: str) -> None:
-        """Cut a site's connections, and refuse new ones; its port and its orders are kept.
+    async def stop_site(self, site: str, *, keep_port: bool = True) -> None:
+        """Cut a site's connections, and refuse new ones; its orders are kept.
 
+        keep_port: nobody else can have its port meanwhile; False for a server of yours to take its place.
         Raises KeyError: if there is no such site.
         """
         one = self._sites[site]
-        await (one.shut() if self._started else one.stop())
+        await (one.shut() if keep_port and self._started else one.stop())
 
     async def blackhole_site(self, site: str) -> None:
         """Cut a site's connections, and let those that are tried from now on hang; its orders are kept.

@@ -66,6 +66,8 @@ async def test_nobody_else_can_have_the_port_of_a_site_that_is_down(proxied: boo
                 socket.create_server(where)
             await sim.start_site(EAST)
             await try_to_connect(sim)
+        await sim.stop_site(EAST, keep_port=False)
+        socket.create_server(where).close()
         await sim.stop_site(EAST)
     await sim.stop_site(EAST)  # of a simulator that is gone: nothing is kept
     socket.create_server(where).close()
