@@ -180,9 +180,9 @@ class Remote(Stage):
         """Let all that is frozen on the wire before a site move again."""
         self.do("thaw", wire=site)
 
-    def stop_site(self, site: str) -> None:
-        """Close a site's port and cut its connections."""
-        self.do("stop_site", site)
+    def stop_site(self, site: str, *, keep_port: bool = True) -> None:
+        """Cut a site's connections, and refuse new ones; `keep_port`: nobody else can have its port meanwhile."""
+        self.do("stop_site", site, keep_port=keep_port)
 
     def blackhole_site(self, site: str) -> None:
         """Cut a site's connections, and let those that are tried from now on hang."""

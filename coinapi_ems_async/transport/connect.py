@@ -124,16 +124,13 @@ class Connector:
 
     async def _begin(self, loop: asyncio.AbstractEventLoop, sock: socket.socket, choice: "_Choice") -> None:
         """Hand the socket to the loop, and let `choice` have its transport, after TLS if there is any."""
-        if self._tls is None:
-            await loop.create_connection(lambda: choice, sock=sock)
-            return
-        if _is_shared(loop):
+        if self._tls is None or _is_shared(loop):
             await loop.create_connection(
                 lambda: choice,
                 sock=sock,
                 ssl=self._tls,
-                server_hostname=self._host,
-                ssl_shutdown_timeout=_CLOSE_NOTIFY_WITHIN,
+                server_hostname=self._host if self._tls is not None else None,
+                ssl_shutdown_timeout=_CLOSE_NOTIFY_WITHIN if self._tls is not None else None,
             )
             return
         # uvloop would wait for the transport and then for TLS, each with a future of its own. If it is cancelled

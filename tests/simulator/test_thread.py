@@ -51,11 +51,11 @@ async def test_its_sites_and_wires_are_struck() -> None:
     async with SimulatorThread(sites={EAST: 0.0, WEST: 0.0}, pace=INSTANT, proxied=True, tls=True) as sim:
         context = sim.ssl_context()
         assert context is not None
+        where = "127.0.0.1", int(sim.site_urls[EAST].rpartition(":")[2])
 
         async def try_to_connect() -> None:
             async with asyncio.timeout(0.5):
-                port = int(sim.site_urls[EAST].rpartition(":")[2])
-                _, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
+                _, writer = await asyncio.open_connection(*where, ssl=context)
             writer.close()
             await writer.wait_closed()
 
@@ -68,6 +68,10 @@ async def test_its_sites_and_wires_are_struck() -> None:
         sim.stop_site(EAST)
         with pytest.raises(ConnectionRefusedError):
             await try_to_connect()
+        with pytest.raises(OSError, match="in use"):
+            socket.create_server(where)
+        sim.stop_site(EAST, keep_port=False)
+        socket.create_server(where).close()
         sim.blackhole_site(EAST)
         with pytest.raises(TimeoutError):
             await try_to_connect()

@@ -198,14 +198,19 @@ async def test_a_failure_about_the_time_of_giving_up_is_no_error_of_the_loop(
     assert told == []
 
 
+async def lent_and_connected(listener: socket.socket) -> socket.socket:
+    address = listener.getsockname()
+    sock = lent_socket((socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", address))
+    sock.setblocking(False)
+    await asyncio.get_running_loop().sock_connect(sock, address)
+    return sock
+
+
 @pytest.mark.parametrize("is_reset", [True, False])
 async def test_a_socket_that_is_lent_is_not_closed_twice(listener: socket.socket, is_reset: bool) -> None:
     """As aiohttp does: it gives the socket to the loop, and forgets it whatever comes of that."""
     loop = asyncio.get_running_loop()
-    address = listener.getsockname()
-    sock = lent_socket((socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", address))
-    sock.setblocking(False)
-    await loop.sock_connect(sock, address)
+    sock = await lent_and_connected(listener)
     number = sock.fileno()
     if is_reset:
         reset(listener)
@@ -226,10 +231,7 @@ async def test_a_socket_that_is_lent_is_not_closed_twice_if_it_is_given_up(
     listener: socket.socket, turns: int
 ) -> None:
     loop = asyncio.get_running_loop()
-    address = listener.getsockname()
-    sock = lent_socket((socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", address))
-    sock.setblocking(False)
-    await loop.sock_connect(sock, address)
+    sock = await lent_and_connected(listener)
     number = sock.fileno()
     opening = asyncio.create_task(loop.create_connection(asyncio.Protocol, sock=sock))
     for _ in range(turns):
