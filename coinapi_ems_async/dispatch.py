@@ -33,7 +33,7 @@ from .rounds import Round, Rounds
 from .settings import Settings
 from .sites.health import Health
 from .sites.roster import Roster, SiteEntry
-from .transport.base import Attempt, Connection, is_change
+from .transport.base import Attempt, is_change
 from .transport.watch import Watch
 
 if TYPE_CHECKING:
@@ -70,9 +70,8 @@ class Dispatcher:
         self._observer = observer
         self._budget = RetryBudget()
         self._random = random.Random()  # noqa: S311  # spreads load, protects nothing
+        self._busy_poll = settings.busy_poll
         self._watch: Watch[Attempt | Round] = Watch(settings.busy_poll)
-        self._is_polling = settings.busy_poll > 0
-        self._loop = asyncio.get_running_loop()
         self._closing = False
         self._looks: set[Attempt] = set()
         """Those that look for orders: closing waits for what they find."""
@@ -197,8 +196,8 @@ class Dispatcher:
             else:
                 if attempt.done is None:
                     waiter = self._watch.enter(attempt)
-                    if call.kind is not READ:
-                        self._while_waiting(attempt)
+                    if call.kind is not READ and entry.answered_in < self._busy_poll:
+                        self._watch.stay_awake()
                     try:
                         await waiter
                     except asyncio.CancelledError:
@@ -219,18 +218,6 @@ class Dispatcher:
             self._note(call, one)
             if monotonic() >= call.until or not await self._goes_on(call, one):
                 return
-
-    def _while_waiting(self, attempt: Attempt) -> None:
-        """Get ready for the answer: stay awake, or go through the last one, if nobody else has anything to do."""
-        if self._is_polling:
-            self._watch.stay_awake()
-        elif self._watch.count == 1:
-            self._loop.call_soon(self._rehearse, attempt)
-
-    def _rehearse(self, attempt: Attempt) -> None:
-        carrier = attempt.carrier
-        if attempt.done is None and self._watch.count == 1 and isinstance(carrier, Connection):
-            carrier.rehearse()
 
     def _note(self, call: Call, one: Try) -> None:
         """Tell the roster how an attempt ended."""
@@ -377,10 +364,12 @@ class Dispatcher:
         return (attempt.committed is None or call.kind is READ) and len(self._roster.entries) > 1
 
     def _note_order(self, call: Call, one: Try) -> None:
-        """Remember where a new order went, and its report if it was taken."""
+        """Remember where a new order went, how soon it was answered, and its report if it was taken."""
         attempt = one.attempt
         if attempt.committed is not None and one.row not in UNPROCESSED:
             self._ledger.taken_by(call.request.client_order_id or "", one.entry.site.url)
+            if attempt.first_byte is not None:
+                one.entry.answered_in = attempt.first_byte - attempt.committed
             if one.row is SUCCESS and one.reading is not None:
                 report = one.reading.value
                 call.report = None if report.status is _REJECTED else report

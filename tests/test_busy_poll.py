@@ -93,6 +93,26 @@ def test_an_order_keeps_the_loop_awake_and_a_read_does_not(busy_poll: float) -> 
     run(main)
 
 
+@pytest.mark.parametrize(("first", "is_awake"), [(0.0, True), (1.2, False)])
+def test_it_stays_awake_only_where_the_last_order_was_answered_within_that_time(
+    first: float, is_awake: bool
+) -> None:
+    async def main(selector: Selector) -> None:
+        settings = Settings(busy_poll=1.0, probe_interval=60.0)
+        async with (
+            Simulator(sites={EAST: 0.0}, pace=Pace(reply=0.1, book=0, cancel=0), seed=7) as sim,
+            EMSClient(sim.api_key, management_url=sim.management_url, settings=settings) as ems,
+        ):
+            sim.set_delay(EAST, first)
+            await ems.orders.place(an_order())
+            sim.set_delay(EAST, 0.0)
+            selector.begin()
+            await ems.orders.place(an_order())
+            assert (selector.looks > 100) == is_awake
+
+    run(main)
+
+
 @pytest.mark.parametrize("value", [-1, True, "0", None, float("nan")])
 def test_what_is_no_time_is_refused(value: Any) -> None:
     with pytest.raises(ConfigurationError, match="busy_poll"):

@@ -17,7 +17,6 @@ from .base import Entrant, Target
 TRANSPORTS: Final = ("http1", "http2", "aiohttp")
 _POOL: Final = Settings().pool_size
 _SELDOM: Final = 60.0
-_BUSY_POLL: Final = 0.005
 _NEEDS: Final = {"http1": (), "http2": ("h2.connection",), "aiohttp": ("aiohttp",)}
 
 
@@ -31,7 +30,7 @@ def whole_row(transport: str) -> str:
     return f"NewOrder + place, {transport}"
 
 
-AWAKE: Final = "place, http1, busy_poll"
+ASLEEP: Final = "place, http1, busy_poll=0"
 SHARED_POOL: Final = f"place, http1, pool of {_POOL}"
 
 
@@ -80,15 +79,15 @@ async def _shared(target: Target, count: int) -> AsyncIterator[Mapping[str, Call
 
 
 @asynccontextmanager
-async def _awake(target: Target, count: int) -> AsyncIterator[Mapping[str, Call]]:
-    """With an event loop that does not sleep while an order is under way."""
-    async with client(target, "http1", Settings(busy_poll=_BUSY_POLL)) as ems:
+async def _asleep(target: Target, count: int) -> AsyncIterator[Mapping[str, Call]]:
+    """With an event loop that goes to sleep while an order is under way, as everybody else's does."""
+    async with client(target, "http1", Settings(busy_poll=0.0)) as ems:
         order, orders = new_order(), ems.orders
 
         async def place() -> object:
             return await orders.place(order, allow_duplicate_id=True)
 
-        yield {AWAKE: place}
+        yield {ASLEEP: place}
 
 
 ENTRANTS: Final = (
@@ -104,6 +103,6 @@ ENTRANTS: Final = (
         )
         for transport in TRANSPORTS
     ),
-    Entrant("ours-awake", (AWAKE,), _awake, ours=True, tls=True, widest=1),
+    Entrant("ours-asleep", (ASLEEP,), _asleep, ours=True, tls=True, widest=1),
     Entrant("ours-pool", (SHARED_POOL,), _shared, ours=True, connected=False, alone=False),
 )

@@ -41,6 +41,8 @@ class SiteEntry:
         """Samples with their times, oldest first."""
         self.troubled = True
         """Whether a good answer would change anything: looked at for every order."""
+        self.answered_in = 0.0
+        """Seconds from when the last new order that it answered was sent until the answer began."""
         self.probed = asyncio.Event()
         """Set once there is a sample or the first probe has failed."""
         self.wake = asyncio.Event()

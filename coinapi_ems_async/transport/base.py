@@ -336,9 +336,6 @@ class Connection(ABC):
     def abort(self, attempt: Attempt) -> None:
         """Stop the attempt's exchange, which fails unless it is settled; does nothing if it is over."""
 
-    def rehearse(self) -> None:  # noqa: B027  # not every protocol has what to rehearse
-        """Make the answer that is due come quicker, if that is possible before it comes; changes nothing else."""
-
     @abstractmethod
     def close(self) -> None:
         """Begin nothing more, and end when what is under way has ended; at once if nothing is."""

@@ -20,7 +20,6 @@ from ..matrix import Row
 from ..settings import Settings
 from .base import Connection, Owner, TransportFailure
 from .http1 import BufferedHttp1Connection, Http1Connection, RequestHeads
-from .rehearsal import Rehearsal
 from .tls import for_http2
 
 __all__ = ["HTTP2_STREAMS", "Connector"]
@@ -71,7 +70,6 @@ class Connector:
         self._protocol = protocol
         self._heads = RequestHeads(base_url, credentials)
         self._without_http2 = set() if without_http2 is None else without_http2
-        self._rehearsal = Rehearsal(self._heads, settings)
         self._buffer: bytearray | None = None
 
     def __repr__(self) -> str:
@@ -172,15 +170,10 @@ class Connector:
         if self._protocol == "http2" and self._base_url not in self._without_http2:
             self._without_http2.add(self._base_url)
             log.info("%s does not offer HTTP/2: going on with HTTP/1.1", self._base_url)
-        connection = self._http1(tls is not None, owner, generation)
-        connection.rehearsal = self._rehearsal
-        return connection
-
-    def _http1(self, is_secure: bool, owner: Owner, generation: int) -> Http1Connection:
-        if is_secure or not isinstance(asyncio.get_running_loop(), asyncio.SelectorEventLoop):
-            return Http1Connection(owner, generation, self._heads, self._settings)
-        self._buffer = self._buffer or bytearray(_READ_SIZE)
-        return BufferedHttp1Connection(owner, generation, self._heads, self._settings, self._buffer)
+        if tls is None and isinstance(asyncio.get_running_loop(), asyncio.SelectorEventLoop):
+            self._buffer = self._buffer or bytearray(_READ_SIZE)
+            return BufferedHttp1Connection(owner, generation, self._heads, self._settings, self._buffer)
+        return Http1Connection(owner, generation, self._heads, self._settings)
 
 
 class _Bare(asyncio.Protocol):

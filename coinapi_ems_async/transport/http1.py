@@ -9,7 +9,7 @@ import asyncio
 import ssl
 from collections.abc import Callable
 from time import monotonic
-from typing import TYPE_CHECKING, Final, cast
+from typing import Final, cast
 from urllib.parse import urlsplit
 
 import httptools
@@ -21,9 +21,6 @@ from ..operations import Request
 from ..settings import Settings
 from .base import Attempt, Connection, Owner, TransportFailure, WireAnswer, poll_of
 from .bodies import check_unframed, decoded_body, oversize
-
-if TYPE_CHECKING:
-    from .rehearsal import Rehearsal
 
 __all__ = ["BufferedHttp1Connection", "Http1Connection", "RequestHeads"]
 
@@ -100,9 +97,6 @@ class Http1Connection(Connection, asyncio.Protocol):
         self._closed_by_peer = False
         self._stall_timer: asyncio.TimerHandle | None = None
         self._heard_at = 0.0
-        self._answered: Request | None = None
-        """What was answered last."""
-        self.rehearsal: Rehearsal | None = None
         # Of the answer that is due.
         self._head = b""
         self._tail = b""
@@ -170,10 +164,6 @@ class Http1Connection(Connection, asyncio.Protocol):
             attempt.fail(failure)
             self.owner.finished(self, attempt)
             return
-        self._expect(attempt)
-        transport.write(data)
-
-    def _expect(self, attempt: Attempt) -> None:
         self._attempt = attempt
         self.served += 1
         self._parts = []
@@ -181,16 +171,7 @@ class Http1Connection(Connection, asyncio.Protocol):
         self._in_head = True
         self._is_chunked = False
         self._whole = None
-
-    def rehearse(self) -> None:
-        """Go through the last answer once more, where it came in one piece."""
-        if self.rehearsal is not None and self._answered is not None and self._is_usual and not self._received:
-            self.rehearsal.read(self._answered, self._head)
-
-    def replay(self, attempt: Attempt, data: bytes) -> None:
-        """Take in an answer to an attempt that was never sent."""
-        self._expect(attempt)
-        self.data_received(data)
+        transport.write(data)
 
     def abort(self, attempt: Attempt) -> None:
         """Stop the attempt's exchange, which ends the connection."""
@@ -428,7 +409,6 @@ class Http1Connection(Connection, asyncio.Protocol):
                 self._fail(failure)
                 return
         self._attempt = None
-        self._answered = attempt.request
         if self._stall_timer is not None:
             self._stop_watching()
         in_step = attempt.deliver(WireAnswer(self._status, headers, body))

@@ -45,11 +45,6 @@ class Watch(Generic[_W]):
     def __iter__(self) -> Iterator[_W]:
         return iter(self._waiting)
 
-    @property
-    def count(self) -> int:
-        """How many wait."""
-        return len(self._waiting)
-
     def enter(self, who: _W) -> asyncio.Future[Any]:
         """Begin to wait for the future that is returned; `wake` is called if `until` comes first."""
         self._waiting.add(who)
