@@ -1,6 +1,7 @@
 """HTTP/2 on the server side: one connection that carries a service function, each stream a request."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, cast
@@ -313,7 +314,8 @@ class Connection(asyncio.Protocol):
         if self._transport is None:
             return
         if self._transport.can_write_eof():
-            self._transport.write_eof()
+            with contextlib.suppress(OSError):  # the peer may be gone already
+                self._transport.write_eof()
             self._timer = Timer(self._loop, _LINGER, self._transport.close)
         else:
             self._transport.close()

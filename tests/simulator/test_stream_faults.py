@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from coinapi_ems_async.simulator import Injection, Simulator
+from coinapi_ems_async.simulator.endings import cut
 
 from .helpers import EAST, Caller, new_order, until
 from .streams import DATA, END_STREAM, GOAWAY, HEADERS, HIGHEST, RST, speaking
@@ -149,6 +150,18 @@ async def test_the_end_of_the_line_takes_all_streams_along(sim: Simulator, end: 
         await asyncio.sleep(0.02)
     assert [one.status for one in sim.requests] == [None] * 3
     assert sim.executions("slow") == 1
+
+
+@pytest.mark.every_loop
+async def test_a_line_may_be_ended_that_its_peer_has_just_cut(sim: Simulator) -> None:
+    sim.inject(Injection(operation="order_new", hang=True, raw=b"", end="fin"))
+    async with speaking(sim) as peer:
+        peer.place(sim, new_order())
+        await until(lambda: len(sim.requests) == 1)
+        cut(peer.writer.transport)
+        await asyncio.sleep(0)  # so it is, and the server has not heard of it
+        sim.release()
+    assert [one.status for one in sim.requests] == [None]
 
 
 async def test_several_may_be_told_and_the_last_counts(sim: Simulator) -> None:
