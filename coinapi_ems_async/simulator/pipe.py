@@ -109,7 +109,7 @@ class Pipe:
         if self.ended:
             return
         self._wire.heard(self, data)
-        if self._held or not self._open:
+        if self._held or self._drip is not None or not self._open:
             self._held += data
             self.flow()
         else:
