@@ -97,7 +97,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     http2_ping: float = 15.0
     """After how much silence an HTTP/2 connection asks whether its server is still there."""
     http2_ping_timeout: float = 5.0
-    """How long it waits for any sign of life then."""
+    """How long it waits for any sign of life then. It also asks when answers are late, and waits for the echo, a
+    second at most: a connection that crawls is replaced."""
     max_body: int = 64 * 1024 * 1024
     """Largest answer read, after decompression. 50,000 open orders take 40 MB."""
     allow_plain_http: bool = False

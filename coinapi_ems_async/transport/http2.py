@@ -19,6 +19,7 @@ from h2.events import (
     DataReceived,
     Event,
     InformationalResponseReceived,
+    PingAckReceived,
     RemoteSettingsChanged,
     ResponseReceived,
     StreamEnded,
@@ -34,6 +35,7 @@ from ..settings import Settings
 from . import frames
 from .base import Attempt, Connection, Owner, TransportFailure
 from .descriptors import GONE, nothing, unread_of
+from .echo import Echo
 from .frames import Frame, FrameError, FrameSplitter, Goodbye, RequestBlocks
 from .streams import (
     CONNECTION_WINDOW,
@@ -82,6 +84,7 @@ class Http2Connection(Connection, asyncio.Protocol):
         self._settings = settings
         self._blocks = RequestBlocks(base_url, credentials)
         self._h2 = Machine(self._blocks)
+        self._echo = Echo(self._h2, settings.http2_ping_timeout)
         self._splitter = FrameSplitter(MAX_FRAME)
         self._transport: asyncio.Transport | None = None
         self._unread: Callable[[], int] = nothing
@@ -201,6 +204,8 @@ class Http2Connection(Connection, asyncio.Protocol):
         except ValueError as error:
             self._fail(attempt, TransportFailure(Row.ABANDONED, str(error)))
             return
+        if self._streams:
+            self._echo.look(next(iter(self._streams.values())).attempt, attempt, self.close)
         number = self._next
         self._next += 2
         self._streams[number] = Stream(number, attempt, is_first=self.served == 0)
@@ -244,6 +249,8 @@ class Http2Connection(Connection, asyncio.Protocol):
                 return
             row = Row.CUT_ANSWER if stream.seen else Row.NO_ANSWER
             self._drop(stream, TransportFailure(row, "given up waiting for the answer"))
+        if not self._closing:
+            self._echo.ask(self.close)
         self._settle_up()
 
     # What the loop tells
@@ -346,9 +353,9 @@ class Http2Connection(Connection, asyncio.Protocol):
         if stream is not None and (of_stream := _OF_STREAM.get(kind)) is not None:
             of_stream(self, stream, event)
         elif (of_connection := _OF_CONNECTION.get(kind)) is not None:
-            of_connection(self)
+            of_connection(self, event)
 
-    def _settings_changed(self) -> None:
+    def _settings_changed(self, _event: RemoteSettingsChanged) -> None:
         theirs = self._h2.remote_settings
         self._limit = theirs.get(SettingCodes.MAX_CONCURRENT_STREAMS, DEFAULT_STREAMS)
         self._stream_window = theirs.initial_window_size
@@ -356,6 +363,9 @@ class Http2Connection(Connection, asyncio.Protocol):
         self._greeted = True
         if not self.ready.done():
             self.ready.set_result(None)
+
+    def _echoed(self, event: PingAckReceived) -> None:
+        self._echo.heard(event.ping_data)
 
     def _acknowledge(self, event: DataReceived, stream: Stream | None) -> None:
         """Open the windows again, when half of one is used up."""
@@ -568,6 +578,7 @@ class Http2Connection(Connection, asyncio.Protocol):
             if timer is not None:
                 timer.cancel()
         self._pulse = self._stall_timer = None
+        self._echo.stop()
 
 
 _OF_STREAM: Final[Mapping[type[Event], Callable[[Http2Connection, Stream, Any], None]]] = {
@@ -577,6 +588,7 @@ _OF_STREAM: Final[Mapping[type[Event], Callable[[Http2Connection, Stream, Any], 
     StreamReset: Http2Connection._stream_reset,
     InformationalResponseReceived: Http2Connection._interim_received,
 }
-_OF_CONNECTION: Final[Mapping[type[Event], Callable[[Http2Connection], None]]] = {
+_OF_CONNECTION: Final[Mapping[type[Event], Callable[[Http2Connection, Any], None]]] = {
     RemoteSettingsChanged: Http2Connection._settings_changed,
+    PingAckReceived: Http2Connection._echoed,
 }
