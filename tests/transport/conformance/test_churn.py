@@ -23,6 +23,8 @@ SECONDS = float(os.environ.get("EMS_CHURN_SECONDS", "0.8"))
 WORKERS, SIZE, SHARE = 20, 10, 3
 FEWEST, PATIENCE = 5, 20.0
 """Orders that are to be accepted in spite of it all, and seconds more that a slow machine has for them."""
+TIME, TURN = 0.015, 0.4
+"""Seconds that a call is given at most, and for how long a slow machine churns before it gives twice as much."""
 
 
 class Churn:
@@ -31,14 +33,31 @@ class Churn:
     def __init__(self, play: Stage) -> None:
         self._play = play.says(self._script)
         self._random = random.Random(8)
+        self._time = TIME
         self.outcomes: dict[str, str] = {}
 
     def _script(self, seen: Seen) -> Reply:
         return accepted(seen).but(after=self._random.uniform(0, 0.01))
 
-    async def work(self, until: float) -> None:
-        while monotonic() < until or (self.accepted < FEWEST and monotonic() < until + PATIENCE):
-            task = asyncio.create_task(self._call(self._random.uniform(0, 0.015)))
+    async def run(self) -> None:
+        """Churn; then, as long as this machine answers none so soon, go on with more time for each call.
+
+        Where a turn of the loop takes longer than the time that calls have, none would be accepted however long it
+        went on: so many workers keep it as busy as they find it.
+        """
+        last = monotonic() + SECONDS + PATIENCE
+        await self._all_work(SECONDS)
+        while self.accepted < FEWEST and monotonic() < last:
+            self._time *= 2
+            await self._all_work(TURN)
+
+    async def _all_work(self, seconds: float) -> None:
+        until = monotonic() + seconds
+        await asyncio.gather(*(self._work(until) for _ in range(WORKERS)))
+
+    async def _work(self, until: float) -> None:
+        while monotonic() < until:
+            task = asyncio.create_task(self._call(self._random.uniform(0, self._time)))
             if self._random.random() < 0.3:
                 await asyncio.sleep(self._random.uniform(0, 0.01))
                 task.cancel()
@@ -64,7 +83,7 @@ class Churn:
 async def test_churn_loses_no_slot_and_sends_nothing_twice(transport: Transport) -> None:
     async with stage(transport, pool_size=SIZE, order_share=SHARE, late_answer=0.02) as play:
         churn = Churn(play)
-        await asyncio.gather(*(churn.work(monotonic() + SECONDS) for _ in range(WORKERS)))
+        await churn.run()
         assert await running_at_once(play, orders=SIZE, reads=0) == SIZE
         assert await running_at_once(play, orders=0, reads=SIZE) == SIZE - SHARE
         assert play.ems.sites[0].connections <= SIZE
@@ -86,7 +105,8 @@ async def running_at_once(play: Stage, *, orders: int, reads: int) -> int:
     async with asyncio.timeout(5):
         while seen != last or not seen:  # until no more arrive
             last = seen
-            await asyncio.sleep(0.1)
+            for _ in range(10):  # turns of the loop, however long each takes
+                await asyncio.sleep(0.01)
             seen = len(play.server.seen) - before
     for call in calls:
         call.cancel()
