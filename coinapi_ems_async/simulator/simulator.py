@@ -153,8 +153,6 @@ class Simulator(Controls):
             raise RuntimeError("the simulator runs already")
         self._started = True
         try:
-            if self._tls:
-                self._ca_file = self._authority.write()
             if self._journal_path is not None:
                 self._world.journal = Journal(self._journal_path)
             for name in self._sites:
@@ -168,10 +166,10 @@ class Simulator(Controls):
 
     async def stop(self) -> None:
         """Stop all servers and cut their connections; does nothing if it does not run."""
+        ca_file, self._ca_file = self._ca_file, None
+        if ca_file is not None:
+            ca_file.unlink(missing_ok=True)  # first: what follows may be cancelled
         await asyncio.gather(*(site.stop() for site in self._sites.values()))
-        if self._ca_file is not None:
-            self._ca_file.unlink(missing_ok=True)
-            self._ca_file = None
         journal, self._world.journal = self._world.journal, None
         if journal is not None:
             journal.close()
@@ -206,12 +204,14 @@ class Simulator(Controls):
 
     @property
     def ca_file(self) -> Path:
-        """A file with `ca_pem`, readable by its owner only, removed at `stop`.
+        """A file with `ca_pem`, readable by its owner only, written when it is first asked for, removed at `stop`.
 
         Raises RuntimeError: unless it runs with `tls`.
         """
-        if self._ca_file is None:
+        if not (self._tls and self._started):
             raise RuntimeError("there is a certificate file only while the simulator runs with tls")
+        if self._ca_file is None:
+            self._ca_file = self._authority.write()
         return self._ca_file
 
     def ssl_context(self) -> ssl.SSLContext:

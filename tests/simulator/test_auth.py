@@ -1,7 +1,9 @@
 """Who may call: key in header or query, client certificate, bearer token, and nobody."""
 
 import asyncio
+import os
 import ssl
+import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Literal
@@ -108,6 +110,29 @@ async def test_the_authoritys_file(secure: Simulator) -> None:
     assert not file.exists()
     with pytest.raises(RuntimeError):
         _ = secure.ca_file
+
+
+async def test_who_never_asks_for_the_file_leaves_none_behind(
+    secure: Simulator, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """However it ends: many processes are killed, and were never asked."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    async with client(secure.ssl_context()) as session:
+        assert (await Caller(secure, session).management("GET", "/v1/endpoints")).status == 200
+    assert os.listdir(tmp_path) == []
+    file = secure.ca_file
+    assert secure.ca_file == file
+    assert os.listdir(tmp_path) == [file.name]
+
+
+async def test_nor_does_a_stop_that_is_cancelled(secure: Simulator) -> None:
+    file = secure.ca_file
+    stopping = asyncio.create_task(secure.stop())
+    await asyncio.sleep(0)
+    stopping.cancel()
+    await asyncio.wait([stopping])
+    assert stopping.cancelled()
+    assert not file.exists()
 
 
 @pytest.mark.parametrize(
