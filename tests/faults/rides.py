@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from math import inf
 from time import monotonic
 from typing import Final
 
@@ -289,11 +290,16 @@ def account_of(client_order_id: str) -> str:
 
 
 async def settle(ems: EMSClient, sim: Simulator) -> list[str]:
-    """Read the status of unresolved orders until none is left but those that the log says never were executed."""
+    """Read the status of unresolved orders until none is left but those that the log says never were executed.
+
+    There may be hundreds, which takes a busy machine its time: what counts is that they become fewer.
+    """
     never: set[str] = set()
-    end = monotonic() + _PATIENCE
+    fewest, end = inf, 0.0
     while left := ems.orders.unresolved.keys() - never:
-        if monotonic() > end:
+        if len(left) < fewest:
+            fewest, end = len(left), monotonic() + _PATIENCE
+        elif monotonic() > end:
             return [f"unresolved, executed {sim.executions(name)} times: {name}" for name in sorted(left)]
         for name in left:
             try:
