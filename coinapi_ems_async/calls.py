@@ -10,7 +10,7 @@ import msgspec
 from . import operations
 from .answers import Reading, error_for, retry_after_seconds
 from .errors import EMSError
-from .matrix import MATRIX, REJECTED_AS, UNPROCESSED, Kind, Move, Row
+from .matrix import MATRIX, REJECTED_AS, SUCCESS, UNPROCESSED, Kind, Move, Row
 from .models.lifecycle import OrderStatus
 from .models.orders import ExecutionReport
 from .operations import Request
@@ -83,6 +83,8 @@ class Call:
     """Sites that it has been to, by URL."""
 
     __slots__ = (
+        "_tries",
+        "_usual_end",
         "again",
         "given_up",
         "kind",
@@ -93,7 +95,6 @@ class Call:
         "spent",
         "started",
         "tried",
-        "tries",
         "until",
     )
 
@@ -104,9 +105,23 @@ class Call:
         self.started = started
         self.until = started + timeout
         self.not_after = not_after
-        self.tries: list[Try] = []
+        self._tries: list[Try] = []
+        self._usual_end: tuple[SiteEntry, Attempt] | None = None
         self.again = self.report = self.outcome = None
         self.tried = self.given_up = self.spent = _NOTHING
+
+    @property
+    def tries(self) -> list[Try]:
+        """How each attempt ended, oldest first."""
+        if self._usual_end is not None:
+            entry, attempt = self._usual_end
+            self._usual_end = None
+            self._tries.append(Try(entry, attempt, SUCCESS, "", attempt.reading))
+        return self._tries
+
+    def ended(self, entry: "SiteEntry", attempt: "Attempt") -> None:
+        """Note that the last attempt ended in success: it is made a try only for those who ask, which few do."""
+        self._usual_end = entry, attempt
 
     @property
     def sent(self) -> int:

@@ -182,7 +182,9 @@ class Dispatcher:
 
     async def _run(self, call: Call) -> None:
         """Make attempts until the table says stop, the sites are used up, or the time is over."""
-        while (entry := self._pick(call)) is not None:
+        is_order = call.kind is NEW_ORDER
+        entry = self._roster.first_for_order(call.request.exchange_id) if is_order else self._pick(call)
+        while entry is not None:
             try:
                 token = None if self._auth.bearer is None else await self._auth.token(call.until - monotonic())
             except ConfigurationError:
@@ -205,11 +207,17 @@ class Dispatcher:
                         raise
                     finally:
                         self._watch.leave(attempt)
+                if is_order and attempt.reading is not None and attempt.reading.row is SUCCESS:
+                    call.ended(entry, attempt)
+                    self._note_order(call, entry, attempt, SUCCESS)
+                    if entry.troubled:
+                        self._roster.answered(entry, call.request.exchange_id)
+                    return
                 one = self._rounds.over(call, entry, attempt)
             call.tries.append(one)
             entry = one.entry
-            if call.kind is NEW_ORDER:
-                self._note_order(call, one)
+            if is_order:
+                self._note_order(call, entry, one.attempt, one.row)
             if one.row is SUCCESS:
                 if entry.troubled:
                     self._roster.answered(entry, call.request.exchange_id)
@@ -218,6 +226,7 @@ class Dispatcher:
             self._note(call, one)
             if monotonic() >= call.until or not await self._goes_on(call, one):
                 return
+            entry = self._pick(call)
 
     def _note(self, call: Call, one: Try) -> None:
         """Tell the roster how an attempt ended."""
@@ -236,8 +245,6 @@ class Dispatcher:
         if call.again is not None:
             entry, call.again = call.again, None
             return entry
-        if call.kind is NEW_ORDER and not call.tries:
-            return self._roster.first_for_order(call.request.exchange_id)
         ranked = self._roster.ranked(
             call.request.exchange_id,
             tried=call.tried,
@@ -363,16 +370,16 @@ class Dispatcher:
         """Whether other sites may yet take part."""
         return (attempt.committed is None or call.kind is READ) and len(self._roster.entries) > 1
 
-    def _note_order(self, call: Call, one: Try) -> None:
+    def _note_order(self, call: Call, entry: SiteEntry, attempt: Attempt, row: Row) -> None:
         """Remember where a new order went, how soon it was answered, and its report if it was taken."""
-        attempt = one.attempt
-        if attempt.committed is not None and one.row not in UNPROCESSED:
-            self._ledger.taken_by(call.request.client_order_id or "", one.entry.site.url)
-            if attempt.first_byte is not None:
-                one.entry.answered_in = attempt.first_byte - attempt.committed
-            if one.row is SUCCESS and one.reading is not None:
-                report = one.reading.value
-                call.report = None if report.status is _REJECTED else report
+        if attempt.committed is None or row in UNPROCESSED:
+            return
+        self._ledger.taken_by(call.request.client_order_id or "", entry.site.url)
+        if attempt.first_byte is not None:
+            entry.answered_in = attempt.first_byte - attempt.committed
+        if row is SUCCESS and attempt.reading is not None:
+            report = attempt.reading.value
+            call.report = None if report.status is _REJECTED else report
 
     async def _look_at(self, entry: SiteEntry, request: Request, until: float) -> Try:
         """Make one attempt of a read at one site, whatever comes of it; closing waits for such reads."""
@@ -492,7 +499,7 @@ class Dispatcher:
             await self._run(second)
         except ConfigurationError as error:
             return with_evidence(outcome, f"it was open, and a second cancel could not be sent: {error}", call)
-        call.tries += second.tries
+        call.tries.extend(second.tries)
         again = self.outcome(second)
         if isinstance(again, Accepted):
             return settled_as(call, second.tries[-1])

@@ -21,6 +21,7 @@ __all__ = [
     "read_number",
     "shown",
     "to_decimal",
+    "usual_number",
 ]
 
 MAX_DIGITS: Final = 64
@@ -28,6 +29,8 @@ MAX_EXPONENT: Final = 64
 
 NUMERIC_TEXT: Final = re.compile(r"-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 """What a number in a string may look like; Decimal itself also takes `NaN`, `1_000`, blanks, other digits."""
+
+_usual_text: Final = re.compile(r"[0-9]{1,32}(?:\.[0-9]{1,32})?").fullmatch
 
 # 64 digits + "-", ".", "e-64": longer texts cannot be within the limits, bar padding with zeros.
 _MAX_TEXT: Final = 2 * (MAX_DIGITS + MAX_EXPONENT)
@@ -92,6 +95,13 @@ def read_number(text: str) -> Decimal:
 def number_text(value: Decimal) -> str:
     """Return the number as a plain JSON number: no exponent, every digit kept."""
     return format(value, "f")
+
+
+def usual_number(value: object) -> Decimal | None:
+    """Return the number in a text as most people write one, above zero; None if it takes a closer look."""
+    if type(value) is str and _usual_text(value):
+        return Decimal(value) or None
+    return None
 
 
 def to_decimal(field: str, value: object) -> Decimal:

@@ -12,7 +12,7 @@ from ..errors import InvalidRequest, OrderRejected
 from .enums import ExecInst, OpenEnum, OrderType, Side, TimeInForce
 from .ids import CHECKED, check_client_order_id, check_id, check_repeated_id, new_client_order_id
 from .lifecycle import LIVE, OrderStatus
-from .numbers import is_positive, shown, to_decimal
+from .numbers import is_positive, shown, to_decimal, usual_number
 from .reading import Answer, Number, NumberText, flat, number, open_enum, rows, text
 from .support import lacking
 from .times import aware, parse_time
@@ -112,9 +112,9 @@ class NewOrder(msgspec.Struct, frozen=True, kw_only=True):
             check_repeated_id(*_the_one(self, "symbol_id_coinapi", "symbol_id_exchange"))
         amount, price = self.amount_order, self.price
         if type(amount) is not Decimal or not is_positive(amount):
-            force_setattr(self, "amount_order", _positive("amount_order", amount))
+            force_setattr(self, "amount_order", usual_number(amount) or _positive("amount_order", amount))
         if type(price) is not Decimal or not is_positive(price):
-            force_setattr(self, "price", _positive("price", price))
+            force_setattr(self, "price", usual_number(price) or _positive("price", price))
         side: object = self.side
         order_type: object = self.order_type
         tif = self.time_in_force
