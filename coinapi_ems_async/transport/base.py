@@ -13,6 +13,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from math import inf
 from time import monotonic
 from typing import ClassVar, Final, Protocol
 
@@ -383,6 +384,10 @@ class Pool(ABC):
     def is_outdated(self, attempt: Attempt) -> bool:
         """Whether the attempt's connection is older than the last `clear`: its fate says nothing of the site."""
         return False
+
+    def rested(self, attempt: Attempt) -> float:
+        """Return for how many seconds the attempt's connection had not been used before; infinite if unknown."""
+        return inf
 
     @property
     @abstractmethod

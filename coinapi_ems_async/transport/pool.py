@@ -11,6 +11,7 @@ import contextlib
 import logging
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
+from math import inf
 from time import monotonic
 from typing import Final
 
@@ -126,6 +127,13 @@ class SitePool(Pool):
         """Whether the attempt's connection is older than the last `clear`."""
         carrier = attempt.carrier
         return isinstance(carrier, Connection) and carrier.generation != self._generation
+
+    def rested(self, attempt: Attempt) -> float:
+        """Return for how long the attempt's connection had not been used before; see `Pool.rested`."""
+        carrier = attempt.carrier
+        if not isinstance(carrier, Connection) or attempt.committed is None:
+            return inf
+        return attempt.committed - carrier.idle_since
 
     def _begin(self, connection: Connection, attempt: Attempt, for_order: bool) -> None:
         self._taken += 1

@@ -3,6 +3,7 @@
 import decimal
 import json
 import math
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from decimal import Decimal
@@ -23,6 +24,7 @@ from coinapi_ems_async.models.numbers import (
     read_number,
     shown,
     to_decimal,
+    usual_number,
 )
 from coinapi_ems_async.operations import ORDER_STATUS, new_order
 
@@ -157,6 +159,24 @@ def test_any_number_is_taken_whole_or_refused(value: Any, context: decimal.Conte
         assert len(taken.as_tuple().digits) <= 64
         assert -64 <= int(taken.as_tuple().exponent) <= 64
         assert taken == value
+
+
+@given(
+    st.one_of(
+        st.from_regex(r"[0-9]{1,34}(\.[0-9]{1,34})?", fullmatch=True), st.text("0123456789.eE+-_ \n", max_size=9)
+    ),
+    st.sampled_from(CONTEXTS),
+)
+@example("0.045", ALL_TRAPS)
+def test_one_look_at_a_usual_number_sees_what_a_closer_one_does(text: str, context: decimal.Context) -> None:
+    with under(context):
+        found = usual_number(text)
+        if found is not None:
+            assert found.as_tuple() == to_decimal("price", text).as_tuple()
+            assert found > 0
+    assert (found is not None) == bool(
+        re.fullmatch(r"[0-9]{1,32}(\.[0-9]{1,32})?", text) and re.search("[1-9]", text)
+    )
 
 
 class NumpyFloat(float):

@@ -1,6 +1,7 @@
 """A roster on a clock of the test's own, with pools that only remember what they were told."""
 
 from collections.abc import Mapping, Sequence
+from math import inf
 from random import Random
 from types import MappingProxyType
 
@@ -36,6 +37,11 @@ class FakePool(Pool):
         self.queue: list[Attempt] = []
         self.begun: list[Attempt] = []
         self.in_use = 0
+        self.idle = inf
+        """For how long each of its connections had been unused."""
+
+    def rested(self, attempt: Attempt) -> float:
+        return self.idle
 
     def carry(self, attempt: Attempt) -> None:
         attempt.carrier = self

@@ -48,6 +48,17 @@ async def test_with_another_connection_at_hand_it_goes_back_to_the_same_site() -
         assert field.pool("b").begun == []
 
 
+@pytest.mark.parametrize(("idle", "second"), [(0.9, "b"), (1.1, "a")])
+async def test_a_site_that_ended_one_in_use_is_not_gone_back_to(idle: float, second: str) -> None:
+    """It may be about to end the others as well, and has only not got round to it."""
+    async with a_field() as field:
+        connected(field, a=2, b=2)
+        field.pool("a").idle = idle
+        read = await read_until_lost(field)
+        value(await begun(field, second))
+        assert await read == []
+
+
 async def test_if_it_had_to_be_connected_to_anew_the_read_goes_to_the_next() -> None:
     async with a_field() as field:
         connected(field, a=0, b=2)

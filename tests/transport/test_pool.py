@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections.abc import Callable
+from math import inf
 from time import monotonic
 
 import pytest
@@ -508,3 +509,19 @@ def test_every_operation_of_a_site_counts_as_a_read_or_an_order() -> None:
 
     kinds = {operation.name: is_change(Request(operation=operation, target="/")) for operation in EMS}
     assert {name for name, change in kinds.items() if change} == {"order_new", "order_cancel", "order_cancel_all"}
+
+
+async def test_for_how_long_a_line_had_rested() -> None:
+    site = Site()
+    pool = a_pool(site, size=1)
+    first = Attempt(READ, "site", until=monotonic() + 60)
+    assert pool.rested(first) == inf
+    pool.carry(first)
+    await until(lambda: site.open and site.open[0].attempt)
+    (line,) = site.open
+    line.idle_since -= 7
+    first.mark()
+    assert 7 <= pool.rested(first) < 12
+    assert pool.rested(Attempt(READ, "site", until=monotonic() + 60)) == inf
+    line.finish()
+    await pool.aclose()
