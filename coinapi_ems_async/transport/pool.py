@@ -105,7 +105,8 @@ class SitePool(Pool):
             return
         attempt.carrier = self
         (self._orders if for_order else self._reads)[attempt] = None
-        self._serve()
+        if self._has_slot(for_order):
+            self._serve()
 
     def abort(self, attempt: Attempt) -> None:
         """Take an attempt out of the queue; see `Pool.abort`."""
@@ -170,14 +171,18 @@ class SitePool(Pool):
         self._taken -= 1
         if attempt.request.operation.kind is READ:
             self._taken_by_reads -= 1
+        free = None
         if not connection.is_listed and connection.room > 0:
-            self._list(connection)
+            if self._orders or self._reads:
+                free = connection
+            else:
+                self._list(connection)
         elif not connection.is_shared and attempt.given_up and self._warm_pause == _LEAST_WARM_PAUSE:
             # We end it ourselves, which says nothing against opening its successor at once. Each read that is
             # hedged costs a connection: with a pause there would be none left when another site's calls come.
             self._warm_after = 0.0
         if self._orders or self._reads:
-            self._serve()
+            self._serve(free)
         if self._watchers and not self._taken:
             self._tell()
 
@@ -213,15 +218,21 @@ class SitePool(Pool):
             connection.is_listed = False
             self._ready.remove(connection)
 
-    def _serve(self) -> None:
-        """Let those begin who wait, orders first, as far as there are slots and connections."""
+    def _serve(self, free: Connection | None = None) -> None:
+        """Let those begin who wait, orders first, as far as there are slots and connections.
+
+        free: a connection that became so just now: whoever is next takes it without the detour over those listed.
+        """
+        if free is not None and (self._is_serving or not self._goes_on(free)):
+            self._list(free)
+            free = None
         if self._is_serving:  # an exchange that ends as it begins comes back here
             return
         self._is_serving = True
         try:
             while (queue := self._orders or self._reads) and self._has_slot(queue is self._orders):
                 now = monotonic()
-                connection = self._pop(now)
+                connection, free = self._pop(now) if free is None else free, None
                 if connection is None:
                     self._open_more()
                     return
@@ -230,6 +241,11 @@ class SitePool(Pool):
                 self._begin(connection, attempt, queue is self._orders)
         finally:
             self._is_serving = False
+        if free is not None:  # those who wait are reads, and theirs is all taken
+            self._list(free)
+
+    def _goes_on(self, connection: Connection) -> bool:
+        return connection.generation == self._generation and not self._closed and connection.is_usable()
 
     # Opening
 

@@ -525,3 +525,33 @@ async def test_for_how_long_a_line_had_rested() -> None:
     assert pool.rested(Attempt(READ, "site", until=monotonic() + 60)) == inf
     line.finish()
     await pool.aclose()
+
+
+async def test_a_line_that_becomes_free_goes_to_whoever_waits_unless_it_is_spoilt() -> None:
+    site = Site()
+    pool = a_pool(site, size=1)
+    line = await lease(pool)
+    waiting = [Attempt(ORDER, "site", until=monotonic() + 60) for _ in range(2)]
+    for attempt in waiting:
+        pool.carry(attempt)
+    line.finish()
+    assert [attempt.carrier for attempt in waiting] == [line, pool]
+    line.spoilt = True
+    line.finish()
+    await until(lambda: waiting[1].carrier is not pool)
+    assert waiting[1].carrier is site.lines[1]
+    assert line.over
+    await pool.aclose()
+
+
+async def test_a_line_for_which_only_reads_wait_that_may_not_have_it_is_kept() -> None:
+    site = Site()
+    pool = a_pool(site, size=2, order_share=1)
+    await lease(pool, READ)
+    line = await lease(pool)
+    read = Attempt(READ, "site", until=monotonic() + 60)
+    pool.carry(read)
+    line.finish()
+    assert read.carrier is pool
+    assert at_once(pool) is line
+    await pool.aclose()
