@@ -20,7 +20,7 @@ from .auth import Auth
 from .budget import RetryBudget
 from .calls import Call, Try, outcome_of, read_error, settled_as, with_evidence
 from .errors import ConfigurationError, EMSError
-from .ledger import OrderLedger
+from .ledger import OrderLedger, maybe_another
 from .matrix import MATRIX, NEW_ORDER, READ, SUCCESS, UNPROCESSED, Kind, Move, Row
 from .models.lifecycle import OrderStatus
 from .models.orders import ExecutionReport
@@ -489,7 +489,7 @@ class Dispatcher:
         except EMSError as error:
             return with_evidence(outcome, f"reading its status failed: {error}", call)
         if self._ledger.is_ambiguous(report):
-            return with_evidence(outcome, "its status is REJECTED, maybe of another order with its id", call)
+            return with_evidence(outcome, maybe_another(report), call)
         if report.is_final:
             return Accepted(
                 client_order_id=name,

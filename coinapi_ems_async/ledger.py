@@ -12,7 +12,7 @@ import msgspec
 from .models.orders import ExecutionReport
 from .outcomes import Accepted, Evidence, NotSent, Outcome, Rejected, RejectedReason, Unknown
 
-__all__ = ["OrderLedger", "UnresolvedOrder"]
+__all__ = ["OrderLedger", "UnresolvedOrder", "maybe_another"]
 
 _T = TypeVar("_T")
 
@@ -218,20 +218,23 @@ class OrderLedger:
     def is_ambiguous(self, report: ExecutionReport) -> bool:
         """Whether a report settles no unresolved order although it is about its id.
 
-        That is so if one copy of several was rejected, at this time or before: the others may be in the book all
-        the same.
+        Of several orders sent under one id, at this time or before, one may have been rejected and the others be
+        in the book all the same; and where one is known to have been taken, anything else may be about that one.
         """
         name = report.client_order_id
-        return report.is_rejected and name in self._unresolved and (self._copies[name] > 1 or name in self._reused)
+        if name not in self._unresolved:
+            return False
+        if report.is_rejected:
+            return self._copies[name] > 1 or name in self._reused
+        return name in self._spent
 
     def saw(self, report: ExecutionReport, site: str | None) -> None:
-        """Take in a report from any answer: unless it is ambiguous, it settles the unresolved orders of its id."""
+        """Take in a report from any answer: unless it is ambiguous, it settles an unresolved order of its id."""
         name = report.client_order_id
         if name not in self._unresolved:
             return
         if self.is_ambiguous(report):
-            said = "a report says REJECTED, which may be about another order with this id"
-            self.observe(name, Evidence(what=said, site=site, at=monotonic()))
+            self.observe(name, Evidence(what=maybe_another(report), site=site, at=monotonic()))
             return
         outcome: Outcome = Accepted(client_order_id=name, site=site, report=report)
         if report.is_rejected:
@@ -239,8 +242,12 @@ class OrderLedger:
             outcome = Rejected(
                 client_order_id=name, site=site, report=report, reason=reason, status=200, message=said
             )
-        self._note(name, outcome)
-        self._resolve(name, outcome)
+        self.settle(outcome)
+
+
+def maybe_another(report: ExecutionReport) -> str:
+    """Return what an ambiguous report is evidence of."""
+    return f"its status is {report.status}, which may be about another order with its id"
 
 
 def _remember(memory: "OrderedDict[str, _T]", name: str, value: _T, most: int) -> None:

@@ -400,7 +400,7 @@ async def test_the_report_of_an_order_refused_before_is_not_the_end_of_a_cancel(
     sim.inject(Injection(operation="order_cancel", status=500))
     outcome = await ems.orders.submit_cancel(exchange_id=ACCOUNT, client_order_id=order.client_order_id)
     assert isinstance(outcome, Unknown)
-    assert "maybe of another order" in str(outcome.evidence[-1])
+    assert "may be about another order" in str(outcome.evidence[-1])
     assert asked(sim, "order_cancel") == [NEAR]
 
 

@@ -49,13 +49,17 @@ def test_copies_that_were_all_refused_free_the_id() -> None:
     assert not ledger.is_spent(ID)
 
 
-def test_a_rejected_report_settles_one_order_but_not_one_of_two() -> None:
+def test_a_report_settles_one_order_and_a_rejected_one_none_of_two() -> None:
     ledger = doubtful(2)
     ledger.saw(seen(OrderStatus.REJECTED), "a")
     ledger.saw(seen(OrderStatus.REJECTED), "a")
     assert ID in ledger.unresolved
     assert ledger.is_spent(ID)
-    ledger.saw(seen(OrderStatus.NEW), "a")
+    for _ in range(2):  # one of the two is in the book, and nobody knows of the other
+        ledger.saw(seen(OrderStatus.NEW), "a")
+    assert ID in ledger.unresolved
+    assert isinstance(ledger.settled[ID], Accepted)
+    ledger.settle(REFUSED)
     assert not ledger.unresolved
     alone = doubtful(1)
     alone.saw(seen(OrderStatus.REJECTED), "a")
@@ -168,3 +172,21 @@ def test_an_id_under_which_an_order_was_sent_later_is_not_said_to_be_unsent() ->
     assert ledger.unsent(ID) is None
     ledger.not_sent(unsent(ID))  # a third time: what a site says of the second would be about this id
     assert ledger.unsent(ID) is None
+
+
+@pytest.mark.parametrize(
+    "status", [OrderStatus.ROUTED, OrderStatus.FILLED, OrderStatus.CANCELED, OrderStatus.REJECTED]
+)
+def test_no_report_settles_a_second_order_under_the_id_of_one_that_was_taken(status: OrderStatus) -> None:
+    ledger = OrderLedger(10)
+    for taken in (True, False):
+        assert ledger.begin(ID, again=not taken)
+        ledger.taken_by(ID, "a")
+        ledger.end(ID, taken=taken)
+    ledger.doubt(ID, exchange_id="KRAKEN", site="a")
+    ledger.saw(seen(status), "a")
+    assert ledger.unresolved[ID].evidence[-1].what == (
+        f"its status is {status}, which may be about another order with its id"
+    )
+    ledger.settle(REFUSED)  # its own answer, late
+    assert ID not in ledger.unresolved

@@ -101,7 +101,8 @@ class Orders(Group):
 
         not_after: aware datetime; an order that could only leave later, or not before its own expire_time, is
         NotSent.
-        allow_duplicate_id: send although an order with this id is in flight, unresolved, or was taken before.
+        allow_duplicate_id: send although an order with this id is in flight, unresolved, or was taken before. If
+        its outcome is Unknown only its own late answer settles it: a report may be about the other.
         Raises InvalidRequest: if the order or an argument is malformed, or its expire_time has passed already.
         UsageError: if the client is not open.
         """
