@@ -42,9 +42,7 @@ def remember(ledger: OrderLedger, kept: Kept) -> None:
             ledger.reused(entry.client_order_id)
 
 
-async def recover(
-    journal: Journal, ledger: OrderLedger, resolve: Resolve, *, timeout: float
-) -> list[RecoveredOrder]:
+async def recover(journal: Journal, resolve: Resolve, *, timeout: float) -> list[RecoveredOrder]:
     """Settle what the journal holds unresolved, within `timeout` seconds in all; returns each with its outcome."""
     until = monotonic() + timeout
     entries = await journal.unresolved()
@@ -63,7 +61,7 @@ async def recover(
             left -= 1
             if share > 0:
                 outcome = await resolve(name, timeout=share)
-                found[name] = _settled(outcome, ledger, copies[name])
+                found[name] = _told(outcome, copies[name])
 
     async with asyncio.TaskGroup() as group:
         for name in copies:
@@ -72,14 +70,10 @@ async def recover(
     return [_recovered(entry, found.get(entry.client_order_id)) for entry in entries]
 
 
-def _settled(outcome: Outcome, ledger: OrderLedger, copies: int) -> Outcome:
-    """Tell the ledger, unless it knows; that one of several copies was refused says nothing of the others."""
-    if isinstance(outcome, Unknown):
-        return outcome
+def _told(outcome: Outcome, copies: int) -> Outcome:
+    """Return what is known of each of several copies: that one was refused says nothing of the others."""
     if isinstance(outcome, Rejected) and copies > 1:
         return _unknown(outcome.client_order_id, outcome.site, f"one of {copies} orders with this id was rejected")
-    while outcome.client_order_id in ledger.unresolved:  # each copy needs its own
-        ledger.settle(outcome)
     return outcome
 
 

@@ -87,7 +87,7 @@ class Orders(Group):
         journal, dispatcher = core.journal, core.dispatcher
         from ..journal.recovery import recover
 
-        return await recover(journal, core.ledger, dispatcher.resolve, timeout=seconds(timeout, 10.0))
+        return await recover(journal, dispatcher.resolve, timeout=seconds(timeout, 10.0))
 
     async def submit(
         self,

@@ -64,6 +64,8 @@ async def test_the_answer_to_another_question_is_none_to_this() -> None:
     given_up(line)
     line.hear(ping(b"ems-ping", "ACK"))
     await until(lambda: line.owner.ends)
+    assert line.owner.ends == [False]
+    assert not line.connection.room
 
 
 async def test_it_does_not_ask_for_every_request_that_is_given_up() -> None:
