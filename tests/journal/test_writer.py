@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+import threading
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -73,6 +74,11 @@ class Rig:
     async def all_landed(self, count: int) -> list[Work]:
         await until(lambda: len(self.landed) >= count, f"the end of {count} works")
         return self.landed
+
+
+def is_folding() -> bool:
+    """Whether a thread folds, which ends in fsyncs: the file has grown long before it is over."""
+    return any("folding" in thread.name for thread in threading.enumerate())
 
 
 @pytest.fixture
@@ -161,6 +167,7 @@ async def test_the_log_is_folded_into_the_file_while_orders_go_on(
     write(1)
     await until(lambda: rig.path.stat().st_size > before + 100_000, "folding")
     await rig.all_landed(1000)
+    await until(lambda: not is_folding(), "the end of folding")  # while it lasts, no other is begun
     rig.failure = sqlite3.OperationalError("disk I/O error")
     write(1001)
     await until(lambda: "could not be folded into its file: disk I/O error" in caplog.text, "the failure")
