@@ -116,7 +116,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     switch_sure: float = 5.0
     """or by so many times the spread of that site's samples (median less minimum) more;"""
     switch_round: float = 1.0
-    """rounds are so far apart."""
+    """rounds are so far apart;"""
+    switch_patience: float = 10.0
+    """or if that is nearer by half of this share, and by the least as before, for so long without a pause."""
     suspect_forgiven: float = 30.0
     """A site that was suspected, and not before that within this time, is chosen again as soon as it is healthy:
     one stall of a machine should not send the calls elsewhere for three rounds."""

@@ -110,15 +110,23 @@ def _order(one: Placed) -> tuple[tuple[int, bool, bool], float, bool, int, str, 
     return one[:6]
 
 
-def _beats(challenger: Placed, held: Placed, settings: Settings, doubt: float = 0.0) -> bool:
+def _beats(
+    challenger: Placed, held: Placed, settings: Settings, doubt: float = 0.0, share: float | None = None
+) -> bool:
     """Differences below max(2 ms, 10 %) are noise: changing sites for them gains nothing.
 
-    doubt: by how much what is held may cost less than it seems to.
+    doubt: by how much what is held may cost less than it seems to. share: instead of the 10 %.
     """
     if isinf(held.cost):
         return not isinf(challenger.cost)
     cost = held.cost - doubt
-    return cost - challenger.cost > max(settings.switch_least, settings.switch_share * cost)
+    return cost - challenger.cost > max(settings.switch_least, (share or settings.switch_share) * cost)
+
+
+def _beats_for_long(challenger: Placed, held: Placed, settings: Settings) -> bool:
+    """Half as much is none any more if it stays; but what is saved from home may be lost on the way on."""
+    is_off = not held.is_away and challenger.is_away
+    return not is_off and _beats(challenger, held, settings, share=settings.switch_share / 2)
 
 
 def first_pick(placed: Sequence[Placed], settings: Settings = _DEFAULTS) -> Placed:
@@ -133,16 +141,19 @@ def first_pick(placed: Sequence[Placed], settings: Settings = _DEFAULTS) -> Plac
 class Held(msgspec.Struct, frozen=True):
     """The choice of one account, a value: the site in use, and the rounds in which another has beaten it.
 
-    at: when the last of these rounds was, monotonic seconds.
+    at: when the last of these rounds was, monotonic seconds. since: from when on another has been nearer by half
+    of what is needed to beat it; infinite if none is.
     """
 
     url: str | None = None
     rounds: int = 0
     at: float = -inf
+    since: float = inf
 
     def due(self, settings: Settings) -> float:
         """Return when the next round is due; infinite while nothing beats the site in use."""
-        return self.at + settings.switch_round if self.rounds else inf
+        late = self.since + settings.switch_patience
+        return min(late, self.at + settings.switch_round) if self.rounds else late
 
 
 _EARLY: Final = 0.005
@@ -160,10 +171,11 @@ def hold(
 ) -> Held:
     """Return the choice after looking at it `now`; `placed` as `place` returns it.
 
-    The site in use stays unless another one beats it in three rounds a second apart, in two if there is nothing to
-    doubt, and in every look between. It is left at once if it is gone, has no estimate, or is no longer among the
-    best in health; and for `returned`, a site that has just become healthy after it was new, suspect or ejected.
-    If that is `left`, which was in use until it was suspected, it need only not be clearly farther.
+    The site in use stays unless another one beats it in three rounds a second apart, in two if there is nothing
+    to doubt, and in every look between; or is nearer by half as much for ten seconds, not enough to leave the
+    home. It is left at once if it is gone, has no estimate, or is no longer among the best in health; and for
+    `returned`, a site that has just become healthy after it was new, suspect or ejected. If that is `left`, which
+    was in use until it was suspected, it need only not be clearly farther.
     """
     if not placed:
         return Held()
@@ -174,16 +186,19 @@ def hold(
         return Held(first_pick(placed, settings).candidate.site.url)
     if returned is not None and returned == left and _is_equal(returned, mine, placed, settings):
         return Held(returned)
+    since = min(held.since, now) if _beats_for_long(best, mine, settings) else inf
+    if now - since >= settings.switch_patience - _EARLY:
+        return Held(best.candidate.site.url)
     if not _beats(best, mine, settings):
-        return held if not held.rounds else Held(held.url)
+        return Held(held.url, since=since)
     if best.candidate.site.url == returned:
         return Held(returned)
     if held.rounds and now < held.at + settings.switch_round - _EARLY:
-        return held
+        return msgspec.structs.replace(held, since=since)
     is_sure = _beats(best, mine, settings, mine.candidate.doubt)
     if held.rounds + 1 >= (settings.switch_sure_rounds if is_sure else settings.switch_rounds):
         return Held(best.candidate.site.url)
-    return Held(held.url, held.rounds + 1, now)
+    return Held(held.url, held.rounds + 1, now, since)
 
 
 def _is_equal(url: str, held: Placed, placed: Sequence[Placed], settings: Settings) -> bool:

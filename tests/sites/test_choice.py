@@ -358,11 +358,11 @@ def test_a_site_in_use_is_left_after_three_rounds() -> None:
     both = place([candidate("a", 0.030), candidate("b", 0.020)])
     a, b = "https://a.example", "https://b.example"
     first = hold(Held(a), both, 10.0)
-    assert first == Held(a, 1, 10.0)
+    assert first == Held(a, 1, 10.0, 10.0)
     assert first.due(SETTINGS) == 11.0
     assert hold(first, both, 10.5) == first
     second = hold(first, both, 11.0)
-    assert second == Held(a, 2, 11.0)
+    assert second == Held(a, 2, 11.0, 10.0)
     assert hold(second, both, 12.0) == Held(b)
     assert Held(b).due(SETTINGS) == inf
 
@@ -371,10 +371,10 @@ def test_two_rounds_are_enough_if_it_cannot_be_noise() -> None:
     mine = Candidate(site("a"), Health.HEALTHY, 0.030, doubt=0.0069)
     both = place([mine, candidate("b", 0.020)])
     first = hold(Held("https://a.example"), both, 10.0)
-    assert first == Held("https://a.example", 1, 10.0)
+    assert first == Held("https://a.example", 1, 10.0, 10.0)
     assert hold(first, both, 11.0) == Held("https://b.example")
     doubtful = place([msgspec.structs.replace(mine, doubt=0.0079), candidate("b", 0.020)])
-    assert hold(first, doubtful, 11.0) == Held("https://a.example", 2, 11.0)
+    assert hold(first, doubtful, 11.0) == Held("https://a.example", 2, 11.0, 10.0)
 
 
 def test_one_look_without_a_better_site_begins_the_rounds_anew() -> None:
@@ -383,6 +383,44 @@ def test_one_look_without_a_better_site_begins_the_rounds_anew() -> None:
     held = hold(hold(Held("https://a.example"), worse, 10.0), worse, 11.0)
     assert held.rounds == 2
     assert hold(held, equal, 11.5) == Held("https://a.example")
+
+
+def test_half_the_difference_is_enough_if_it_stays() -> None:
+    both = place([candidate("a", 0.0375), candidate("b", 0.035)])
+    a, b = "https://a.example", "https://b.example"
+    begun = hold(Held(a), both, 10.0)
+    assert begun == Held(a, since=10.0)
+    assert begun.due(SETTINGS) == 20.0
+    assert hold(begun, both, 19.0) == begun
+    assert hold(begun, both, 20.0) == Held(b)
+    pause = place([candidate("a", 0.0365), candidate("b", 0.035)])  # 4 %
+    assert hold(begun, pause, 19.0) == Held(a)
+    least = place([candidate("a", 0.0219), candidate("b", 0.020)])  # 9 %, but less than 2 ms
+    assert hold(Held(a), least, 10.0) == Held(a)
+
+
+def test_a_great_difference_does_not_wait_for_a_small_one() -> None:
+    little, much = (place([candidate("a", cost), candidate("b", 0.035)]) for cost in (0.0375, 0.050))
+    a, b = "https://a.example", "https://b.example"
+    held = hold(Held(a), little, 10.0)
+    held = hold(held, much, 12.5)
+    assert held == Held(a, 1, 12.5, 10.0)
+    assert held.due(SETTINGS) == 13.5
+    assert hold(held, little, 13.0) == Held(a, since=10.0), "its rounds are over, its time is not"
+    assert hold(hold(held, much, 13.5), much, 14.5) == Held(b)
+    late = hold(Held(a, since=10.0), much, 19.5)
+    assert late.due(SETTINGS) == 20.0
+    assert hold(late, much, 20.0) == Held(b), "and the small one is not begun anew"
+
+
+def test_the_home_is_not_left_for_half_the_difference() -> None:
+    a, b = "https://a.example", "https://b.example"
+    at_home = place([candidate("a", 0.0375, home=True), candidate("b", 0.035)])
+    assert hold(Held(a), at_home, 10.0) == Held(a)
+    both_at_home = place([candidate("a", 0.0375, home=True), candidate("b", 0.035, home=True)])
+    assert hold(hold(Held(a), both_at_home, 10.0), both_at_home, 20.0) == Held(b)
+    to_home = place([candidate("a", 0.0375), candidate("b", 0.035, home=True)])
+    assert hold(hold(Held(a), to_home, 10.0), to_home, 20.0) == Held(b)
 
 
 @pytest.mark.parametrize("health", [Health.SUSPECT, Health.EJECTED, Health.PROBATION, Health.NEW])
@@ -465,6 +503,20 @@ def test_after_three_rounds_the_choice_is_within_the_margin_of_the_best(
     assert chosen.peers == best.peers
     if chosen.cost != best.cost:
         assert chosen.cost - best.cost <= max(0.002, 0.1 * chosen.cost)
+
+
+@given(CANDIDATES.filter(bool), st.sampled_from("abcdefgh"))
+def test_after_ten_seconds_only_the_home_is_farther_than_half_the_margin(
+    candidates: list[Candidate], incumbent: str
+) -> None:
+    placed, held = place(candidates), Held(f"https://{incumbent}.example")
+    for second in range(11):
+        held = hold(held, placed, 10.0 + second)
+    chosen = next(one for one in placed if one.candidate.site.url == held.url)
+    best = placed[0]
+    is_lost = best.candidate.health is Health.EJECTED
+    if chosen.cost != best.cost and not is_lost and (chosen.is_away or not best.is_away):
+        assert chosen.cost - best.cost <= max(0.002, 0.05 * chosen.cost)
 
 
 @given(CANDIDATES.filter(bool), st.sets(st.sampled_from("abcdefgh")), st.sampled_from("abcdefgh"))
