@@ -28,11 +28,11 @@ from benchmarks.sites.policies import (
     PeakEwma,
     WindowedMinimum,
 )
-from benchmarks.sites.rig import ACCOUNT, Rig, RigError
+from benchmarks.sites.rig import ACCOUNT, NEAR, Rig, RigError
 from benchmarks.sites.scenarios import ALL
 from benchmarks.sites.scenarios.estimators import COLUMNS, oracle_row, row_of
 from benchmarks.sites.scenarios.lasting import _STORM
-from benchmarks.sites.scenarios.outages import Episode, measured
+from benchmarks.sites.scenarios.outages import Episode, is_noisy, measured
 from benchmarks.sites.scenarios.spoiled import _ALL as SPOILINGS
 from benchmarks.sites.scenarios.spoiled import hits_of
 from benchmarks.sites.scenarios.wallclock import cost_of
@@ -351,6 +351,26 @@ def test_a_failure_is_measured_from_when_it_began() -> None:
     assert values["unanswered_orders"] == [3]
     assert (counts["failed_reads"], counts["reads_in_outage"], counts["slow_reads"]) == (1, 5, 2)
     assert (counts["orders_after_suspect"], counts["never_suspect"]) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    ("slow", "begins", "reused", "is_busy"),
+    [(6, 9.0, True, True), (5, 9.0, True, False), (6, 9.98, True, False), (6, 9.0, False, False)],
+    ids=["one-in-twenty", "fewer", "not-before-the-failure", "first-on-its-connection"],
+)
+def test_whether_the_machine_was_busy_is_asked_of_what_was_over_before(
+    slow: int, begins: float, reused: bool, is_busy: bool
+) -> None:
+    """A read of a site 20 ms away may take 23."""
+
+    def single(started: float, seconds: float, *, reused: bool) -> Done:
+        attempt = AttemptRecord(site=NEAR, phase=Phase.ANSWERED, milliseconds=1e3 * seconds, reused=reused)
+        return msgspec.structs.replace(read(started, seconds, NEAR), attempts=(attempt,))
+
+    log = CallLog([single(9.0, 0.022, reused=True) for _ in range(100)])
+    log += [single(begins, 0.0235, reused=reused) for _ in range(slow)]
+    assert is_noisy(Episode(NEAR, 10.0, 11.0, History([]), log)) is is_busy
+    assert not is_noisy(Episode(NEAR, 10.0, 11.0, History([]), CallLog()))
 
 
 def test_a_failure_that_nobody_saw() -> None:

@@ -15,8 +15,8 @@ import msgspec
 from ..cores import Cores, raise_file_limit
 from ..machine import this_machine
 from ..peers import Skipped
-from .calibration import LIMIT, measured_floor
-from .findings import SHORT, Floor, Plan, Report, read_floor, read_found, write_floor, write_found
+from .calibration import measured_floor
+from .findings import NOISE_LIMIT, SHORT, Floor, Plan, Report, read_floor, read_found, write_floor, write_found
 from .plot import draw
 from .render import as_markdown, as_text
 from .rig import RigError
@@ -58,9 +58,11 @@ async def measure(
 
 def _check(floor: Floor, plan: Plan, anyway: bool) -> bool:
     """Return whether the run goes on although it should not."""
-    if floor.p99 <= LIMIT or plan.short:
+    if floor.p99 <= NOISE_LIMIT or plan.short:
         return False
-    told = f"the floor of the rig has a p99 of {floor.p99:.1f} ms, more than {LIMIT:.0f}: the machine is busy"
+    told = (
+        f"the floor of the rig has a p99 of {floor.p99:.1f} ms, more than {NOISE_LIMIT:.0f}: the machine is busy"
+    )
     if not anyway:
         raise TooNoisy(f"{told}; --anyway goes on and says so in the report")
     _say(told)

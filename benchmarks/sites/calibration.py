@@ -8,10 +8,7 @@ from .load import CallLog, Load
 from .scenarios.base import DELAYS, Stage
 from .statistics import quantile
 
-__all__ = ["LIMIT", "measured_floor"]
-
-LIMIT: Final = 3.0
-"""Milliseconds: a rig whose p99 is above says more about the machine than about the client."""
+__all__ = ["measured_floor"]
 
 _NOMINAL: Final = 0.020
 

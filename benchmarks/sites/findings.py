@@ -1,13 +1,29 @@
 """What a run goes by and what it found, as data: a file for each scenario, so that a run can be resumed."""
 
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
 from ..results import Machine
 from .watch import History
 
-__all__ = ["SHORT", "Floor", "Found", "Plan", "Report", "read_floor", "read_found", "write_floor", "write_found"]
+__all__ = [
+    "NOISE_LIMIT",
+    "SHORT",
+    "Floor",
+    "Found",
+    "Plan",
+    "Report",
+    "read_floor",
+    "read_found",
+    "write_floor",
+    "write_found",
+]
+
+NOISE_LIMIT: Final = 3.0
+"""Milliseconds that a read may take beyond the delay of its site, or what is measured says more about the machine
+than about the client: in p99 before a run, in p95 of the second before a failure."""
 
 
 class Plan(msgspec.Struct, kw_only=True, frozen=True):

@@ -36,6 +36,9 @@ _START: Final = 30.0
 _ANSWER: Final = 10.0
 _END: Final = 5.0
 _DECOY: Final = "decoy"
+_LARGE_PAGES: Final = {"PYTHONMALLOC": "malloc", "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
+"""A killed process has the core until its memory is given back, and only then closes its connections: 3.3 ms, or 2
+in large pages. No other site answers meanwhile, which says nothing about sites on machines of their own."""
 
 
 class RigError(RuntimeError):
@@ -123,7 +126,7 @@ async def _launched(cpus: Collection[int] | None) -> asyncio.subprocess.Process:
         *(sys.executable, "-m", f"{__package__}.site"),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
-        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(_ROOT), *filter(None, sys.path)])},
+        env=os.environ | _LARGE_PAGES | {"PYTHONPATH": os.pathsep.join([str(_ROOT), *filter(None, sys.path)])},
         start_new_session=True,  # Ctrl-C is ours: we stop it
     )
     if cpus is not None and hasattr(os, "sched_setaffinity"):
