@@ -27,10 +27,11 @@ from .outcomes import (
 )
 
 if TYPE_CHECKING:
+    from .ledger import Doubt
     from .sites.roster import SiteEntry
     from .transport.base import Attempt
 
-__all__ = ["Call", "Try", "outcome_of", "read_error", "settled_as", "with_evidence"]
+__all__ = ["Call", "Try", "outcome_of", "read_error", "settled_as", "settled_late", "with_evidence"]
 
 
 _NOTHING: Final[frozenset[Any]] = frozenset()
@@ -71,8 +72,12 @@ class Call:
 
     again: "SiteEntry | None"
     """The site to ask next, instead of the best one."""
+    doubt: "Doubt | None"
+    """Of a new order of unknown outcome: what settles it."""
     given_up: frozenset[str]
     """Sites that were given up once while it waited there for a connection, by URL."""
+    number: int | None
+    """Of its entry in the journal."""
     outcome: Outcome | None
     """Of a new order that was not taken."""
     report: ExecutionReport | None
@@ -86,9 +91,11 @@ class Call:
         "_tries",
         "_usual_end",
         "again",
+        "doubt",
         "given_up",
         "kind",
         "not_after",
+        "number",
         "outcome",
         "report",
         "request",
@@ -107,7 +114,7 @@ class Call:
         self.not_after = not_after
         self._tries: list[Try] = []
         self._usual_end: tuple[SiteEntry, Attempt] | None = None
-        self.again = self.report = self.outcome = None
+        self.again = self.report = self.outcome = self.doubt = self.number = None
         self.tried = self.given_up = self.spent = _NOTHING
 
     @property
@@ -181,6 +188,17 @@ def settled_as(call: Call, one: Try) -> Outcome:
             reject_reason=reading.reject.reject_reason if reading.reject else None,
         )
     return _unknown(call, one)
+
+
+def settled_late(call: Call, one: Try) -> Outcome:
+    """Return what the late end of a new order's own attempt amounts to.
+
+    That it was not processed is proved then too, unless another attempt of the call may have been.
+    """
+    others = (other for other in call.tries if other.attempt is not one.attempt)
+    if one.row not in UNPROCESSED or any(other.may_have_executed(call.kind) for other in others):
+        return settled_as(call, one)
+    return NotSent(**_common(call, one), reason=NotSentReason.NOT_PROCESSED, message=one.message)
 
 
 def _success(call: Call, one: Try, reading: Reading) -> Outcome:

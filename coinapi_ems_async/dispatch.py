@@ -20,7 +20,7 @@ from .auth import Auth
 from .budget import RetryBudget
 from .calls import Call, Try, outcome_of, read_error, settled_as, with_evidence
 from .errors import ConfigurationError, EMSError
-from .ledger import OrderLedger, maybe_another
+from .ledger import Doubt, OrderLedger, is_of_another, maybe_another
 from .matrix import MATRIX, NEW_ORDER, READ, SUCCESS, UNPROCESSED, Kind, Move, Row
 from .models.lifecycle import OrderStatus
 from .models.orders import ExecutionReport
@@ -411,9 +411,13 @@ class Dispatcher:
         """Return how a new order ended; if nobody knows, it is unresolved from now on, and looked for."""
         outcome = self.outcome(call)
         name = call.request.client_order_id
-        if isinstance(outcome, Unknown) and name is not None:
-            self._ledger.doubt(
-                name, exchange_id=call.request.exchange_id, site=outcome.site, evidence=outcome.evidence
+        if isinstance(outcome, Unknown) and name is not None and call.doubt is None:
+            call.doubt = self._ledger.doubt(
+                name,
+                exchange_id=call.request.exchange_id,
+                site=outcome.site,
+                evidence=outcome.evidence,
+                number=call.number,
             )
             self._reconciler.start(name)
         return outcome
@@ -425,12 +429,14 @@ class Dispatcher:
         name = call.request.client_order_id
         if call.kind is Kind.NEW_ORDER and name is not None:
             self._ledger.taken_by(name, entry.site.url)
-            self._ledger.doubt(name, exchange_id=call.request.exchange_id, site=entry.site.id)
+            call.doubt = self._ledger.doubt(
+                name, exchange_id=call.request.exchange_id, site=entry.site.id, number=call.number
+            )
         self._orphans.adopt(call, entry, attempt)
 
-    def _resolved(self, client_order_id: str, outcome: Outcome | None) -> None:
-        self._reconciler.settled(client_order_id)
-        self._orphans.disown(client_order_id)
+    def _resolved(self, doubt: Doubt, outcome: Outcome | None) -> None:
+        if doubt.name not in self._ledger.unresolved:
+            self._reconciler.settled(doubt.name)
         if outcome is not None:
             self._observer.settled(outcome)
 
@@ -488,7 +494,7 @@ class Dispatcher:
             report = await self.read(status, timeout=left)
         except EMSError as error:
             return with_evidence(outcome, f"reading its status failed: {error}", call)
-        if self._ledger.is_ambiguous(report):
+        if self._ledger.is_ambiguous(report) or is_of_another(report, call.request.exchange_id):
             return with_evidence(outcome, maybe_another(report), call)
         if report.is_final:
             return Accepted(

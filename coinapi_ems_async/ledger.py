@@ -9,10 +9,11 @@ from typing import Final, TypeVar
 
 import msgspec
 
+from .models.ids import base_exchange
 from .models.orders import ExecutionReport
 from .outcomes import Accepted, Evidence, NotSent, Outcome, Rejected, RejectedReason, Unknown
 
-__all__ = ["OrderLedger", "UnresolvedOrder", "maybe_another"]
+__all__ = ["Doubt", "OrderLedger", "UnresolvedOrder", "is_of_another", "maybe_another"]
 
 _T = TypeVar("_T")
 
@@ -27,6 +28,27 @@ class UnresolvedOrder(msgspec.Struct, frozen=True, kw_only=True):
     site: str | None
     since: float
     evidence: tuple[Evidence, ...] = ()
+
+
+class Doubt:
+    """One order of unknown outcome: of several under one id each has its own.
+
+    number: of its entry in the journal, None without one. is_over: settled or forgotten. outcome: what became of
+    it, None until that is known.
+    """
+
+    __slots__ = ("exchange_id", "is_over", "name", "number", "outcome", "site")
+
+    def __init__(self, name: str, exchange_id: str | None, site: str | None, number: int | None) -> None:
+        self.name = name
+        self.exchange_id = exchange_id
+        self.site = site
+        self.number = number
+        self.is_over = False
+        self.outcome: Outcome | None = None
+
+    def __repr__(self) -> str:
+        return f"<Doubt of order {self.name} at site {self.site}: {self.outcome}>"
 
 
 _LATE_OUTCOMES: Final = 1_000
@@ -47,7 +69,7 @@ class OrderLedger:
         self._in_flight: dict[str, int] = {}
         self._unresolved: dict[str, UnresolvedOrder] = {}
         self._settled: OrderedDict[str, Outcome] = OrderedDict()
-        self._copies: dict[str, int] = {}
+        self._doubts: dict[str, list[Doubt]] = {}
         self._takers: OrderedDict[str, str] = OrderedDict()
         self._unsent: OrderedDict[str, NotSent] = OrderedDict()
         """Of orders that were not sent, nor any other under their ids: none of them is among the takers."""
@@ -55,8 +77,8 @@ class OrderLedger:
         """Ids of takers whose order was taken, or nobody knows: those that are not to be used again."""
         self._reused: set[str] = set()
         """Ids under which an order had been sent before: what a site says of one may be about another."""
-        self.listeners: list[Callable[[str, Outcome | None], None]] = []
-        """Told when an order stops being unresolved: its outcome, or None if it was forgotten."""
+        self.listeners: list[Callable[[Doubt, Outcome | None], None]] = []
+        """Told of each order that stops being unresolved: its outcome, or None if it was forgotten."""
         self.unresolved: Mapping[str, UnresolvedOrder] = MappingProxyType(self._unresolved)
         self.settled: Mapping[str, Outcome] = MappingProxyType(self._settled)
 
@@ -90,10 +112,10 @@ class OrderLedger:
             self._in_flight[client_order_id] = left
         else:
             del self._in_flight[client_order_id]
-            if client_order_id not in self._takers and client_order_id not in self._unresolved:
-                self._reused.discard(client_order_id)
         if taken:
             self._spent.add(client_order_id)
+        if not left and client_order_id not in self._takers:
+            self._fade(client_order_id)
 
     def spend(self, client_order_id: str) -> None:
         """Note that an order with this id was taken, or that nobody knows: it is not to be used again."""
@@ -130,13 +152,21 @@ class OrderLedger:
         takers[client_order_id] = url
         if len(takers) > self._remembered:
             oldest, _ = takers.popitem(last=False)
-            self._spent.discard(oldest)
-            if oldest not in self._unresolved and oldest not in self._in_flight:
-                self._reused.discard(oldest)
+            self._fade(oldest)
+
+    def _fade(self, name: str) -> None:
+        """Forget an id that is not among the takers, unless there is an order whose end it may still decide."""
+        if name not in self._unresolved and name not in self._in_flight:
+            self._spent.discard(name)
+            self._reused.discard(name)
 
     def taker(self, client_order_id: str | None) -> str | None:
         """Return the URL of the site that took the order, None if unknown."""
         return (self._takers.get(client_order_id) or None) if client_order_id is not None else None
+
+    def doubts(self, client_order_id: str) -> tuple[Doubt, ...]:
+        """Return the unresolved orders of an id."""
+        return tuple(self._doubts.get(client_order_id, ()))
 
     def doubt(
         self,
@@ -145,10 +175,12 @@ class OrderLedger:
         exchange_id: str | None,
         site: str | None,
         evidence: tuple[Evidence, ...] = (),
-    ) -> None:
-        """Note that an order is unresolved, one log line each."""
+        number: int | None = None,
+    ) -> Doubt:
+        """Note that an order is unresolved, one log line for each id; returns what it is settled by."""
         before = self._unresolved.get(client_order_id)
-        self._copies[client_order_id] = self._copies.get(client_order_id, 0) + 1
+        found = Doubt(client_order_id, exchange_id, site, number)
+        self._doubts.setdefault(client_order_id, []).append(found)
         self._unresolved[client_order_id] = UnresolvedOrder(
             client_order_id=client_order_id,
             exchange_id=exchange_id,
@@ -157,24 +189,21 @@ class OrderLedger:
             evidence=(before.evidence if before else ()) + evidence,
         )
         if before is None:
+            self._settled.pop(client_order_id, None)  # that was of an earlier order
             said = "; ".join(map(str, evidence)) or "the caller went away before the answer"
             log.warning("order %s at site %s: outcome unknown: %s", client_order_id, site, said)
+        return found
 
-    def settle(self, outcome: Outcome) -> None:
-        """Take in the late outcome of an order that was unresolved; `Unknown` only adds evidence.
-
-        Of several orders sent under one id on purpose, each needs its own.
-        """
-        name = outcome.client_order_id
-        if name is None or name not in self._unresolved:
+    def settle(self, doubt: Doubt, outcome: Outcome) -> None:
+        """Take in the late outcome of an order that was unresolved; `Unknown` only adds evidence."""
+        if doubt.is_over:
             return
         if isinstance(outcome, Unknown):
-            self.observe(name, *outcome.evidence)
+            self.observe(doubt.name, *outcome.evidence)
             return
-        self._note(name, outcome)
-        self._copies[name] -= 1
-        if not self._copies[name]:
-            self._resolve(name, outcome)
+        self._note(doubt, outcome)
+        self._end(doubt, outcome)
+        log.info("order %s at site %s is resolved: %s", doubt.name, outcome.site, type(outcome).__name__)
 
     def observe(self, client_order_id: str, *evidence: Evidence) -> None:
         """Add what was seen of an unresolved order."""
@@ -184,54 +213,67 @@ class OrderLedger:
                 seen = (seen[0], *seen[1 - _EVIDENCE :])
             self._unresolved[client_order_id] = msgspec.structs.replace(order, evidence=seen)
 
-    def _note(self, name: str, outcome: Outcome) -> None:
+    def _note(self, doubt: Doubt, outcome: Outcome) -> None:
         """Keep what became of an order; that one copy was refused says nothing of one that was taken."""
-        if not isinstance(outcome, Rejected):
+        name = doubt.name
+        if isinstance(outcome, Accepted):
             self.spend(name)
         elif name in self._spent:
             return
-        else:
+        elif isinstance(outcome, Rejected):
             self.sent(name)
+        elif isinstance(outcome, NotSent) and name not in self._reused:
+            self._takers.pop(name, None)
+            self.not_sent(outcome)
         _remember(self._settled, name, outcome, _LATE_OUTCOMES)
 
-    def _resolve(self, name: str, outcome: Outcome) -> None:
-        del self._unresolved[name], self._copies[name]
-        log.info("order %s at site %s is resolved: %s", name, outcome.site, type(outcome).__name__)
-        self._tell(name, self._settled.get(name, outcome))
-
-    def _tell(self, name: str, outcome: Outcome | None) -> None:
+    def _end(self, doubt: Doubt, outcome: Outcome | None) -> None:
+        name = doubt.name
+        doubt.is_over, doubt.outcome = True, outcome
+        left = self._doubts[name]
+        left.remove(doubt)
+        if not left:
+            del self._doubts[name], self._unresolved[name]
+            if name not in self._takers:
+                self._fade(name)
         for listener in self.listeners:
-            listener(name, outcome)
+            listener(doubt, outcome)
 
     def forget(self, client_order_id: str) -> UnresolvedOrder:
-        """Take an order off the unresolved ones; its id stays spent.
+        """Take what is unresolved under an id off the unresolved ones; the id stays spent.
 
-        Raises KeyError: if it is not among them.
+        Raises KeyError: if nothing is.
         """
-        order = self._unresolved.pop(client_order_id)
-        del self._copies[client_order_id]
+        order = self._unresolved[client_order_id]
         self.spend(client_order_id)
+        self._settled.pop(client_order_id, None)  # that was of another order
         log.info("order %s is forgotten unresolved", client_order_id)
-        self._tell(client_order_id, None)
+        for doubt in self.doubts(client_order_id):
+            self._end(doubt, None)
         return order
 
     def is_ambiguous(self, report: ExecutionReport) -> bool:
         """Whether a report settles no unresolved order although it is about its id.
 
         Of several orders sent under one id, at this time or before, one may have been rejected and the others be
-        in the book all the same; and where one is known to have been taken, anything else may be about that one.
+        in the book all the same; and where another one was taken, or may be any moment, the report may be about
+        that one. So it is if it names another account: nothing keeps a stranger from using an id.
         """
         name = report.client_order_id
-        if name not in self._unresolved:
+        doubts = self._doubts.get(name)
+        if doubts is None:
             return False
+        if len(doubts) > 1 or is_of_another(report, doubts[0].exchange_id):
+            return True
         if report.is_rejected:
-            return self._copies[name] > 1 or name in self._reused
-        return name in self._spent
+            return name in self._reused
+        return name in self._spent or name in self._in_flight
 
     def saw(self, report: ExecutionReport, site: str | None) -> None:
         """Take in a report from any answer: unless it is ambiguous, it settles an unresolved order of its id."""
         name = report.client_order_id
-        if name not in self._unresolved:
+        doubts = self._doubts.get(name)
+        if doubts is None:
             return
         if self.is_ambiguous(report):
             self.observe(name, Evidence(what=maybe_another(report), site=site, at=monotonic()))
@@ -242,12 +284,21 @@ class OrderLedger:
             outcome = Rejected(
                 client_order_id=name, site=site, report=report, reason=reason, status=200, message=said
             )
-        self.settle(outcome)
+        self.settle(doubts[0], outcome)
+
+
+def is_of_another(report: ExecutionReport, exchange_id: str | None) -> bool:
+    """Whether a report names another account; one without account tag stands for any of its exchange."""
+    told = report.exchange_id
+    if exchange_id is None or told == exchange_id:
+        return False
+    base, told_base = base_exchange(exchange_id), base_exchange(told)
+    return base != told_base or (exchange_id != base and told != told_base)
 
 
 def maybe_another(report: ExecutionReport) -> str:
     """Return what an ambiguous report is evidence of."""
-    return f"its status is {report.status}, which may be about another order with its id"
+    return f"its status is {report.status}, which may be about another order with its id, at {report.exchange_id}"
 
 
 def _remember(memory: "OrderedDict[str, _T]", name: str, value: _T, most: int) -> None:

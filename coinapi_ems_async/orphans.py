@@ -5,10 +5,8 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Final
 
-from .calls import Call, settled_as
+from .calls import Call, settled_late
 from .ledger import OrderLedger
-from .matrix import Kind
-from .outcomes import Unknown
 from .rounds import conclude
 from .sites.roster import SiteEntry
 from .transport.base import Attempt
@@ -36,8 +34,6 @@ class Orphans:
         self._doubtful = doubtful
         self._told = ended
         self._all: dict[Attempt, tuple[Call, SiteEntry, asyncio.TimerHandle]] = {}
-        self._disowned: set[Attempt] = set()
-        """Those whose order was settled or forgotten meanwhile."""
 
     def __len__(self) -> int:
         return len(self._all)
@@ -61,23 +57,15 @@ class Orphans:
         """It is settled."""
         call, entry, timer = self._all.pop(attempt)
         timer.cancel()
-        is_disowned = attempt in self._disowned
-        self._disowned.discard(attempt)
-        if call.kind is Kind.NEW_ORDER and not is_disowned:
-            outcome = settled_as(call, conclude(call, entry, attempt))
-            self._ledger.settle(outcome)
-            if isinstance(outcome, Unknown):
-                self._look_after(call)
+        if call.doubt is not None:
+            outcome = settled_late(call, conclude(call, entry, attempt))
+            self._ledger.settle(call.doubt, outcome)
+            self._look_after(call)
         self._told()
 
-    def disown(self, name: str) -> None:
-        """The orders of an id are settled or forgotten: answers to them say nothing of a later one under it."""
-        self._disowned.update(one for one, (call, *_) in self._all.items() if call.request.client_order_id == name)
-
     def _look_after(self, call: Call) -> None:
-        name = call.request.client_order_id
-        if call.kind is Kind.NEW_ORDER and name is not None:
-            self._doubtful(name)
+        if call.doubt is not None and not call.doubt.is_over:
+            self._doubtful(call.doubt.name)
 
     def close(self) -> None:
         """Listen no more."""

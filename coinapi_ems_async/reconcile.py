@@ -1,7 +1,7 @@
 """Finding out what became of orders of unknown outcome: by looking, never by sending.
 
-Any report of the order settles it, wherever it comes from. That a site does not know it proves nothing: it may be
-on its way still, so that is evidence and no more.
+Any report of the order settles it, wherever it comes from, unless it may be of another with its id. That a site
+does not know it proves nothing: it may be on its way still, so that is evidence and no more.
 """
 
 import asyncio

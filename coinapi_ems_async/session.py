@@ -98,7 +98,7 @@ class Session:
         self.journal = journal = await Journal.open(path, self._config.settings, secrets=(key,))
         remember(self._ledger, journal.kept)
         self._ledger.listeners.append(journal.resolved)
-        self.dispatcher.recorder = OrderRecorder(journal, self._ledger, self.dispatcher.outcome)
+        self.dispatcher.recorder = OrderRecorder(journal, self.dispatcher.outcome)
 
     async def _manage(self, url: str) -> None:
         from .transport.aiohttp import AiohttpPool

@@ -14,7 +14,7 @@ from ..errors import ConfigurationError
 from .entries import Entry, Kept
 from .files import companions, head_of, make_private, sync_directory
 
-__all__ = ["Row", "add_endings", "add_orders", "checkpoint", "fold", "open_database", "read_unresolved", "resolve"]
+__all__ = ["Row", "add_endings", "add_orders", "checkpoint", "fold", "open_database", "read_unresolved"]
 
 log: Final = logging.getLogger("coinapi_ems_async.orders")
 
@@ -74,16 +74,14 @@ _INTO_ORDERS: Final = (
 _INTO_ENDINGS: Final = (
     "INSERT INTO endings (number, outcome, site, status, reason, message, ended_at, raw) VALUES "
 )
-_RESOLVE: Final = f"""
-UPDATE orders SET outcome = ?, site = coalesce(?, site), status = ?, reason = ?, message = ?, ended_at = ?, raw = ?
-WHERE client_order_id = ? AND {_UNRESOLVED} AND (outcome = 'unknown' OR number <= ?)
-"""  # noqa: S608  # a constant
+_OTHER: Final = """
+EXISTS (
+    SELECT 1 FROM orders AS other WHERE other.client_order_id = orders.client_order_id
+    AND other.number <> orders.number AND other.outcome
+"""
 _READ: Final = f"""
-SELECT client_order_id, generation, exchange_id, coalesce(site, first_site), intended_at, coalesce(body, x''),
-    EXISTS (
-        SELECT 1 FROM orders AS other WHERE other.client_order_id = orders.client_order_id
-        AND other.number <> orders.number AND other.outcome IS NOT 'not sent'
-    )
+SELECT number, client_order_id, generation, exchange_id, coalesce(site, first_site), intended_at,
+    coalesce(body, x''), {_OTHER} IS NOT 'not sent'), {_OTHER} IN ('accepted', 'forgotten'))
 FROM orders WHERE {_UNRESOLVED} AND (outcome = 'unknown' OR number <= ?) ORDER BY number
 """  # noqa: S608  # a constant
 _SENT: Final = """
@@ -206,6 +204,7 @@ def read_unresolved(connection: sqlite3.Connection, last: int) -> list[Entry]:
     """Return the orders without an outcome up to number `last`, and those of unknown outcome, oldest first."""
     return [
         Entry(
+            number=number,
             client_order_id=name,
             generation=generation,
             exchange_id=exchange,
@@ -213,8 +212,11 @@ def read_unresolved(connection: sqlite3.Connection, last: int) -> list[Entry]:
             sent_at=at,
             body=body,
             is_reused=bool(is_reused),
+            is_spent=bool(is_spent),
         )
-        for name, generation, exchange, site, at, body, is_reused in connection.execute(_READ, (last,))
+        for number, name, generation, exchange, site, at, body, is_reused, is_spent in connection.execute(
+            _READ, (last,)
+        )
     ]
 
 
@@ -226,11 +228,6 @@ def add_orders(connection: sqlite3.Connection, rows: Sequence[Row]) -> None:
 def add_endings(connection: sqlite3.Connection, rows: Sequence[Row]) -> None:
     """Add what became of orders by their number; what is resolved stays as it is."""
     _insert(connection, _INTO_ENDINGS, rows)
-
-
-def resolve(connection: sqlite3.Connection, row: Row) -> None:
-    """Add what became of every unresolved order of an id."""
-    connection.execute(_RESOLVE, row)
 
 
 def _insert(connection: sqlite3.Connection, into: str, rows: Sequence[Row]) -> None:

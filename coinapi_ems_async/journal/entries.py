@@ -24,9 +24,10 @@ class Ending(StrEnum):
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
     """An unresolved order in the file: `site` is where it went, or, if nobody knows, where it was to go first.
 
-    is_reused: whether another order may have been sent under its id.
+    is_reused: whether another order may have been sent under its id; is_spent: whether one was taken.
     """
 
+    number: int
     client_order_id: str
     generation: int
     exchange_id: str | None
@@ -34,6 +35,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     sent_at: float
     body: bytes
     is_reused: bool
+    is_spent: bool
 
 
 class Kept(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from ..errors import ConfigurationError, UsageError
+from ..ledger import Doubt
 from ..outcomes import Accepted, NotSent, Outcome, Rejected, Unknown
 from ..settings import Settings
 from ..transport.watch import Watch
@@ -164,14 +165,14 @@ class Journal:
         row = (intent.number, ending.value, site, status, reason, said, time.time(), self._raw(raw))
         self._later(Work(Kind.ENDING, row))
 
-    def resolved(self, client_order_id: str, outcome: Outcome | None) -> None:
-        """Note what became of the unresolved orders of an id; None: the user forgot them."""
-        ending, site, status, raw = Ending.FORGOTTEN, None, None, b""
+    def resolved(self, doubt: Doubt, outcome: Outcome | None) -> None:
+        """Note what became of an unresolved order; None: the user forgot it."""
+        ending, site, status, raw = Ending.FORGOTTEN, doubt.site, None, b""
         if outcome is not None:
-            ending, site, raw = _ENDINGS[type(outcome)], outcome.site, report_of(outcome)
+            ending, site, raw = _ENDINGS[type(outcome)], outcome.site or doubt.site, report_of(outcome)
             status = getattr(outcome, "status", None)
-        told = (ending.value, site, status, "told later", None, time.time(), self._raw(raw))
-        self._later(Work(Kind.RESOLVE, (*told, client_order_id, self.kept.last)))
+        row = (doubt.number, ending.value, site, status, "told later", None, time.time(), self._raw(raw))
+        self._later(Work(Kind.ENDING, row))
 
     def _later(self, work: Work) -> None:
         if self._writer.is_over:

@@ -7,7 +7,6 @@ from time import monotonic
 
 from ..calls import Call
 from ..errors import EMSError
-from ..ledger import OrderLedger
 from ..outcomes import NotSent, NotSentReason, Outcome, Rejected, Unknown
 from .entries import Ending
 from .journal import Intent, Journal, report_of
@@ -16,14 +15,10 @@ __all__ = ["OrderRecorder"]
 
 
 class OrderRecorder:
-    """What the dispatcher asks to carry new orders.
+    """What the dispatcher asks to carry new orders. outcome: how a call ended."""
 
-    outcome: how a call ended; ledger: knows whether an order whose caller went away had been committed.
-    """
-
-    def __init__(self, journal: Journal, ledger: OrderLedger, outcome: Callable[[Call], Outcome]) -> None:
+    def __init__(self, journal: Journal, outcome: Callable[[Call], Outcome]) -> None:
         self._journal = journal
-        self._ledger = ledger
         self._outcome = outcome
 
     async def carry(self, call: Call, site: str | None, run: Callable[[Call], Awaitable[None]]) -> None:
@@ -32,21 +27,20 @@ class OrderRecorder:
         If it cannot be recorded in time it is not run, and `call.outcome` says why.
         """
         request = call.request
-        name = request.client_order_id or ""
-        settled_before = self._ledger.settled.get(name)
-        row = (name, request.exchange_id, site, time.time(), request.body)
+        row = (request.client_order_id or "", request.exchange_id, site, time.time(), request.body)
         intent = await self._journal.record(row, _until(call))
+        call.number = intent.number
         try:
             if intent.is_recorded:
                 await run(call)
             else:
                 call.outcome = _not_recorded(call, intent, is_closing=self._journal.is_closing)
         except BaseException as error:
-            self._left(call, intent, error, settled_before)
+            self._left(call, intent, error)
             raise
-        self._end(call, intent, settled_before)
+        self._end(call, intent)
 
-    def _end(self, call: Call, intent: Intent, settled_before: Outcome | None) -> None:
+    def _end(self, call: Call, intent: Intent) -> None:
         for one in call.tries:
             if one.attempt.bearer is not None:
                 self._journal.hide(one.attempt.bearer.encode())
@@ -62,15 +56,7 @@ class OrderRecorder:
             )
             return
         outcome = self._outcome(call)
-        if isinstance(outcome, Unknown):
-            outcome = self._late(call, settled_before) or outcome
         self._tell(intent, outcome, outcome.raw)
-
-    def _late(self, call: Call, settled_before: Outcome | None) -> Outcome | None:
-        """What became of the order if it was unresolved and is not any more."""
-        name = call.request.client_order_id or ""
-        late = self._ledger.settled.get(name)
-        return None if late is settled_before or name in self._ledger.unresolved else late
 
     def _tell(self, intent: Intent, outcome: Outcome, raw: bytes) -> None:
         if isinstance(outcome, NotSent):
@@ -89,16 +75,15 @@ class OrderRecorder:
             raw=raw,
         )
 
-    def _left(self, call: Call, intent: Intent, error: BaseException, settled_before: Outcome | None) -> None:
+    def _left(self, call: Call, intent: Intent, error: BaseException) -> None:
         """The call ended by an exception: only what is proved not to have been sent is recorded as that.
 
-        Cancellation leaves a committed order with the ledger, unresolved or, if its answer was there already,
-        settled; an error of this package comes from before the attempt was made.
+        Cancellation leaves a committed order in doubt; if its answer was there already that is settled, and stands
+        in the file, where nothing unknown comes after it. An error of this package comes from before the attempt
+        was made.
         """
-        if call.request.client_order_id in self._ledger.unresolved:
+        if call.doubt is not None:
             self._journal.end(intent, Ending.UNKNOWN, reason="the caller went away before the answer")
-        elif (late := self._late(call, settled_before)) is not None:
-            self._tell(intent, late, report_of(late))
         elif isinstance(error, asyncio.CancelledError | EMSError):
             outcome = self._outcome(call)
             if isinstance(outcome, NotSent):

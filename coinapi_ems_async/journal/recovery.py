@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from time import monotonic
 from typing import Final, Protocol
 
-from ..ledger import OrderLedger
-from ..outcomes import Evidence, Outcome, Rejected, Unknown
+from ..ledger import Doubt, OrderLedger
+from ..outcomes import Evidence, Outcome, Unknown
 from .entries import Entry, Kept, RecoveredOrder
 from .journal import Journal
 
@@ -37,16 +37,27 @@ def remember(ledger: OrderLedger, kept: Kept) -> None:
     for entry in kept.unresolved:
         moment = _moment(entry).isoformat(timespec="seconds")
         evidence = Evidence(what=f"found unresolved in the journal, recorded at {moment}", at=monotonic())
-        ledger.doubt(entry.client_order_id, exchange_id=entry.exchange_id, site=entry.site, evidence=(evidence,))
+        ledger.doubt(
+            entry.client_order_id,
+            exchange_id=entry.exchange_id,
+            site=entry.site,
+            evidence=(evidence,),
+            number=entry.number,
+        )
         if entry.is_reused:
             ledger.reused(entry.client_order_id)
+        if entry.is_spent:
+            ledger.spend(entry.client_order_id)
 
 
-async def recover(journal: Journal, resolve: Resolve, *, timeout: float) -> list[RecoveredOrder]:
+async def recover(
+    journal: Journal, ledger: OrderLedger, resolve: Resolve, *, timeout: float
+) -> list[RecoveredOrder]:
     """Settle what the journal holds unresolved, within `timeout` seconds in all; returns each with its outcome."""
     until = monotonic() + timeout
     entries = await journal.unresolved()
     copies = Counter(entry.client_order_id for entry in entries)
+    doubts = {doubt.number: doubt for name in copies for doubt in ledger.doubts(name)}
     left = len(copies)
     room = asyncio.Semaphore(_AT_ONCE)
     found: dict[str, Outcome] = {}
@@ -60,31 +71,24 @@ async def recover(journal: Journal, resolve: Resolve, *, timeout: float) -> list
             share = min(time_left, time_left * _AT_ONCE / left)
             left -= 1
             if share > 0:
-                outcome = await resolve(name, timeout=share)
-                found[name] = _told(outcome, copies[name])
+                found[name] = await resolve(name, timeout=share)
 
     async with asyncio.TaskGroup() as group:
         for name in copies:
             group.create_task(settle(name))
     await journal.unresolved()  # what was found is in the file when it is told
-    return [_recovered(entry, found.get(entry.client_order_id)) for entry in entries]
+    return [_recovered(entry, doubts.get(entry.number), found.get(entry.client_order_id)) for entry in entries]
 
 
-def _told(outcome: Outcome, copies: int) -> Outcome:
-    """Return what is known of each of several copies: that one was refused says nothing of the others."""
-    if isinstance(outcome, Rejected) and copies > 1:
-        return _unknown(outcome.client_order_id, outcome.site, f"one of {copies} orders with this id was rejected")
-    return outcome
-
-
-def _unknown(name: str | None, site: str | None, said: str) -> Unknown:
-    evidence = Evidence(what=said, site=site, at=monotonic())
-    return Unknown(client_order_id=name, site=site, evidence=(evidence,), message=said)
-
-
-def _recovered(entry: Entry, outcome: Outcome | None) -> RecoveredOrder:
+def _recovered(entry: Entry, doubt: Doubt | None, found: Outcome | None) -> RecoveredOrder:
+    """Of several orders with one id each has an outcome of its own: what is known of the id is not enough."""
+    outcome = doubt.outcome if doubt is not None else None
+    if outcome is None and isinstance(found, Unknown):
+        outcome = found
     if outcome is None:
-        outcome = _unknown(entry.client_order_id, None, "the time was over before its status was read")
+        said = "the time was over before its status was read"
+        evidence = (Evidence(what=said, at=monotonic()),)
+        outcome = Unknown(client_order_id=entry.client_order_id, evidence=evidence, message=said)
     return RecoveredOrder(
         client_order_id=entry.client_order_id,
         exchange_id=entry.exchange_id,

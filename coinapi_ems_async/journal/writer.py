@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import Any, Final
 
-from .database import Row, add_endings, add_orders, checkpoint, resolve
+from .database import Row, add_endings, add_orders, checkpoint
 from .files import FileLock
 
 __all__ = ["Kind", "Landed", "Work", "Writer"]
@@ -37,7 +37,6 @@ class Kind(Enum):
 
     ORDER = "an order about to be sent"
     ENDING = "the outcome of one order"
-    RESOLVE = "the outcome of all unresolved orders of an id"
     READ = "a question"
 
 
@@ -221,17 +220,11 @@ class Writer:
         for work in works:
             if work.kind is Kind.ENDING:
                 endings.append(work.row)
-            elif work.kind is not Kind.ORDER:
+            elif work.read is not None:
                 add_endings(self._connection, endings)
                 endings = []
-                self._write_other(work)
+                work.value = work.read(self._connection)
         add_endings(self._connection, endings)
-
-    def _write_other(self, work: Work) -> None:
-        if work.read is not None:
-            work.value = work.read(self._connection)
-        else:
-            resolve(self._connection, work.row)
 
     def _fold(self) -> None:
         self._since_folded = 0

@@ -15,7 +15,7 @@ from ..errors import (
     RateLimited,
     UsageError,
 )
-from ..ledger import OrderLedger
+from ..ledger import OrderLedger, is_of_another
 from ..models.orders import ExecutionReport
 from ..outcomes import Rejected, error_of
 from .callbacks import tell
@@ -36,7 +36,8 @@ class Following:
     """Waits for one order.
 
     read: its status, given the seconds that may take. ledger: tells whether the order may still show up.
-    unseen_for: seconds for which it may be unknown to every site.
+    exchange_id: its account; a report of another one with the same id is not of this order. unseen_for: seconds
+    for which it may be unknown to every site.
     """
 
     def __init__(
@@ -45,12 +46,15 @@ class Following:
         read: Callable[[float], Awaitable[ExecutionReport]],
         ledger: OrderLedger,
         on_report: OnReport | None,
+        *,
+        exchange_id: str | None = None,
         unseen_for: float = UNSEEN_FOR,
     ) -> None:
         self._name = client_order_id
         self._read = read
         self._ledger = ledger
         self._on_report = on_report
+        self._exchange_id = exchange_id
         self._unseen_for = unseen_for
         self._random = random.Random()  # noqa: S311  # spreads load, protects nothing
         self._pause = _FIRST_PAUSE
@@ -79,10 +83,13 @@ class Following:
                     self._failed(error, now - began)
             else:
                 self._saw(report)
-                if report.is_final and not self._ledger.is_ambiguous(report):
+                if report.is_final and not self._may_be_another(report):
                     return report
             await self._rest(until - monotonic())
         raise self._too_late(timeout) from self._error
+
+    def _may_be_another(self, report: ExecutionReport) -> bool:
+        return is_of_another(report, self._exchange_id) or self._ledger.is_ambiguous(report)
 
     def _saw(self, report: ExecutionReport) -> None:
         self._error = None
@@ -115,7 +122,7 @@ class Following:
 
     def _too_late(self, timeout: float) -> DeadlineExceeded:
         status = f"its last status was {self._last.status}" if self._last else "no report of it was read"
-        if self._last is not None and self._ledger.is_ambiguous(self._last):
+        if self._last is not None and self._may_be_another(self._last):
             status += ", which may be about another order with its id"
         failed = f"; the last read failed: {self._error.message}" if self._error else ""
         return DeadlineExceeded(

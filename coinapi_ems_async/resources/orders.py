@@ -50,7 +50,9 @@ class Orders(Group):
         return self._core.ledger.settled
 
     def forget(self, client_order_id: str) -> UnresolvedOrder:
-        """Take an order off `unresolved`, after you have looked at the exchange yourself; its id stays refused.
+        """Take all orders of an id off `unresolved`, after you have looked at the exchange yourself.
+
+        The id stays refused.
 
         Raises InvalidRequest: if it is not unresolved.
         """
@@ -87,7 +89,7 @@ class Orders(Group):
         journal, dispatcher = core.journal, core.dispatcher
         from ..journal.recovery import recover
 
-        return await recover(journal, dispatcher.resolve, timeout=seconds(timeout, 10.0))
+        return await recover(journal, core.ledger, dispatcher.resolve, timeout=seconds(timeout, 10.0))
 
     async def submit(
         self,
@@ -348,7 +350,7 @@ class Orders(Group):
             """Read the order's status, in so many seconds at most."""
             return await self.status(client_order_id, exchange_id=exchange_id, timeout=time)
 
-        following = Following(client_order_id, read, self._core.ledger, on_report)
+        following = Following(client_order_id, read, self._core.ledger, on_report, exchange_id=exchange_id)
         return await following.final(seconds(timeout, settings.order_timeout), settings.read_timeout)
 
     async def history(self, start: datetime, end: datetime, *, timeout: float | None = None) -> list[OrderHistory]:

@@ -38,7 +38,7 @@ async def carried(path: Path, ledger: OrderLedger, run: Run, outcome: Outcome | 
     """Carry one order; returns what came out of that, if anything did."""
     journal = await Journal.open(path, Settings())
     ledger.listeners.append(journal.resolved)
-    recorder = OrderRecorder(journal, ledger, lambda call: outcome or outcome_of(call))
+    recorder = OrderRecorder(journal, lambda call: outcome or outcome_of(call))
     request = operations.new_order(an_order(client_order_id=ID))
     try:
         await recorder.carry(Call(request, started=monotonic(), timeout=10.0), "a", run)
@@ -51,18 +51,34 @@ async def carried(path: Path, ledger: OrderLedger, run: Run, outcome: Outcome | 
     return None
 
 
-def doubt(ledger: OrderLedger) -> None:
-    ledger.doubt(ID, exchange_id="KRAKEN", site="a", evidence=(Evidence(what="lost"),))
-
-
-def ends(error: BaseException | None, *before: Callable[[], None]) -> Run:
-    async def run(_call: Call) -> None:
+def ends(error: BaseException | None, *before: Callable[[Call], None]) -> Run:
+    async def run(call: Call) -> None:
         for step in before:
-            step()
+            step(call)
         if error is not None:
             raise error
 
     return run
+
+
+def doubts(ledger: OrderLedger) -> Callable[[Call], None]:
+    """Leave the order unresolved."""
+
+    def step(call: Call) -> None:
+        evidence = (Evidence(what="lost"),)
+        call.doubt = ledger.doubt(ID, exchange_id="KRAKEN", site="a", evidence=evidence, number=call.number)
+
+    return step
+
+
+def settles(ledger: OrderLedger, outcome: Outcome) -> Callable[[Call], None]:
+    """Hear what became of it."""
+
+    def step(call: Call) -> None:
+        assert call.doubt is not None
+        ledger.settle(call.doubt, outcome)
+
+    return step
 
 
 @pytest.mark.parametrize(
@@ -82,28 +98,30 @@ async def test_only_what_is_proved_is_recorded_as_not_sent(
 
 async def test_a_committed_order_whose_caller_went_away_is_unknown(tmp_path: Path) -> None:
     ledger = OrderLedger(10)
-    await carried(tmp_path / "j", ledger, ends(asyncio.CancelledError(), lambda: doubt(ledger)))
+    await carried(tmp_path / "j", ledger, ends(asyncio.CancelledError(), doubts(ledger)))
     assert rows(tmp_path / "j") == [(ID, "unknown")]
 
 
 async def test_an_answer_that_came_together_with_the_cancellation_counts(tmp_path: Path) -> None:
     ledger = OrderLedger(10)
-    steps = (lambda: doubt(ledger), lambda: ledger.settle(TAKEN))
+    steps = (doubts(ledger), settles(ledger, TAKEN))
     await carried(tmp_path / "j", ledger, ends(asyncio.CancelledError(), *steps))
     assert rows(tmp_path / "j", "outcome, site") == [("accepted", "a")]
 
 
-async def test_what_became_of_an_earlier_copy_says_nothing_of_this_one(tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_settled", [True, False])
+async def test_what_became_of_an_earlier_copy_says_nothing_of_this_one(tmp_path: Path, is_settled: bool) -> None:
     ledger = OrderLedger(10)
-    doubt(ledger)
-    ledger.settle(EARLIER)
+    earlier = ledger.doubt(ID, exchange_id="KRAKEN", site="a")
+    if is_settled:
+        ledger.settle(earlier, EARLIER)
     await carried(tmp_path / "j", ledger, ends(asyncio.CancelledError()))
     assert rows(tmp_path / "j", "outcome, site") == [("not sent", None)]
 
 
 async def test_an_unknown_order_that_is_resolved_already_is_recorded_as_that(tmp_path: Path) -> None:
     ledger = OrderLedger(10)
-    steps = (lambda: doubt(ledger), lambda: ledger.settle(TAKEN))
+    steps = (doubts(ledger), settles(ledger, TAKEN))
     unknown = Unknown(client_order_id=ID, site="a")
     assert await carried(tmp_path / "j", ledger, ends(None, *steps), unknown) is None
     assert rows(tmp_path / "j", "outcome, site") == [("accepted", "a")]
@@ -115,7 +133,7 @@ async def test_an_order_that_is_not_recorded_is_not_run(tmp_path: Path) -> None:
 
     journal = await Journal.open(tmp_path / "j", Settings())
     await journal.aclose(5.0)
-    recorder = OrderRecorder(journal, OrderLedger(10), outcome_of)
+    recorder = OrderRecorder(journal, outcome_of)
     call = Call(operations.new_order(an_order()), started=monotonic(), timeout=10.0)
     await recorder.carry(call, "a", run)
     assert isinstance(call.outcome, NotSent)
