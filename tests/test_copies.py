@@ -212,6 +212,24 @@ async def test_a_copy_that_was_never_sent_is_recorded_as_that(sim: Simulator, tm
         assert isinstance(found.outcome, Accepted)
 
 
+async def test_that_an_id_was_taken_is_known_after_a_restart_however_many_orders_came_since(
+    sim: Simulator, tmp_path: Path
+) -> None:
+    settings = Settings(reconcile=False, close_wait=0.5, remembered_orders=2)
+    own: dict[str, Any] = {"management_url": sim.management_url, "settings": settings, "journal": tmp_path / "j"}
+    async with EMSClient(sim.api_key, **own) as ems:
+        await ems.orders.place(mine())
+        sim.inject(Injection(operation="order_new", status=502, execute="never"))
+        assert isinstance(await ems.orders.submit(mine(), allow_duplicate_id=True), Unknown)
+        for _ in range(5):
+            await ems.orders.place(an_order())
+        assert (await ems.orders.status(ID)).is_open
+        assert list(ems.orders.unresolved) == [ID]
+    async with EMSClient(sim.api_key, **own) as ems:
+        (found,) = await ems.orders.recover(timeout=0.5)
+        assert (found.generation, type(found.outcome)) == (2, Unknown)
+
+
 # What HTTP/2 proves late
 
 
