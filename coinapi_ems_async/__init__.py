@@ -9,6 +9,7 @@ async with EMSClient() as ems:
 from ._version import __version__
 from .auth import ApiKeyHeader, ApiKeyQuery, ClientCertificate, NoAuth
 from .client import ClientHealth, EMSClient
+from .doubts import UnresolvedOrder
 from .errors import (
     AnswerError,
     AuthenticationFailed,
@@ -37,7 +38,6 @@ from .errors import (
     ValidationFailed,
 )
 from .journal.entries import JournalHealth, RecoveredOrder
-from .ledger import UnresolvedOrder
 from .models.balances import Balance, BalanceData, Position, PositionData
 from .models.cloud import Account, Endpoint, ExchangeLogin, Location, Parameter
 from .models.enums import BalanceSource, ExecInst, OrderType, RejectReason, Side, TimeInForce

@@ -27,7 +27,7 @@ from .outcomes import (
 )
 
 if TYPE_CHECKING:
-    from .ledger import Doubt
+    from .doubts import Doubt
     from .sites.roster import SiteEntry
     from .transport.base import Attempt
 

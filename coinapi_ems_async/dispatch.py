@@ -19,8 +19,9 @@ from .answers import retry_after_seconds
 from .auth import Auth
 from .budget import RetryBudget
 from .calls import Call, Try, outcome_of, read_error, settled_as, with_evidence
+from .doubts import Doubt, is_of_another, maybe_another
 from .errors import ConfigurationError, EMSError
-from .ledger import Doubt, OrderLedger, is_of_another, maybe_another
+from .ledger import OrderLedger
 from .matrix import MATRIX, NEW_ORDER, READ, SUCCESS, UNPROCESSED, Kind, Move, Row
 from .models.lifecycle import OrderStatus
 from .models.orders import ExecutionReport

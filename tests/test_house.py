@@ -19,6 +19,7 @@ FLOORS = [
     {"transport"},
     {"sites", "supervisor"},
     {
+        "doubts",
         "ledger",
         "calls",
         "observer",
@@ -37,7 +38,7 @@ FLOORS = [
 PURE = [
     *("errors", "matrix", "outcomes", "operations", "answers", "simulator/exchange", "simulator/book"),
     *("simulator/ledger", "simulator/market", "simulator/reducing", "simulator/support"),
-    *("hedging", "invariants", "transport/idle", "journal/entries"),
+    *("doubts", "hedging", "invariants", "transport/idle", "journal/entries"),
     *(
         f"sites/{name}"
         for name in ("directory", "effects", "estimator", "flags", "health", "rhythm", "selector", "urls")

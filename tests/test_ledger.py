@@ -11,7 +11,8 @@ from coinapi_ems_async import (
     Rejected,
     RejectedReason,
 )
-from coinapi_ems_async.ledger import OrderLedger, is_of_another
+from coinapi_ems_async.doubts import is_of_another
+from coinapi_ems_async.ledger import OrderLedger
 from coinapi_ems_async.outcomes import Outcome
 
 ID = "one-id"

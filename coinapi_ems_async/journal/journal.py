@@ -10,8 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from ..doubts import Doubt
 from ..errors import ConfigurationError, UsageError
-from ..ledger import Doubt
 from ..outcomes import Accepted, NotSent, Outcome, Rejected, Unknown
 from ..settings import Settings
 from ..transport.watch import Watch

@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 from time import monotonic
 from typing import Final, Protocol
 
-from ..ledger import Doubt, OrderLedger
+from ..doubts import Doubt
+from ..ledger import OrderLedger
 from ..outcomes import Evidence, Outcome, Unknown
 from .entries import Entry, Kept, RecoveredOrder
 from .journal import Journal

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from time import monotonic
 from typing import Final
 
+from ..doubts import is_of_another
 from ..errors import (
     DeadlineExceeded,
     EMSError,
@@ -15,7 +16,7 @@ from ..errors import (
     RateLimited,
     UsageError,
 )
-from ..ledger import OrderLedger, is_of_another
+from ..ledger import OrderLedger
 from ..models.orders import ExecutionReport
 from ..outcomes import Rejected, error_of
 from .callbacks import tell

@@ -6,9 +6,9 @@ from typing import Any
 
 from .. import operations
 from ..calls import Call, outcome_of
+from ..doubts import UnresolvedOrder
 from ..errors import InvalidRequest
 from ..journal.entries import RecoveredOrder
-from ..ledger import UnresolvedOrder
 from ..models.history import OrderHistory
 from ..models.orders import CancelAll, CancelOrder, ExecutionReport, NewOrder
 from ..models.times import aware
