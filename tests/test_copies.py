@@ -107,7 +107,7 @@ async def test_the_report_of_a_copy_in_flight_does_not_settle_the_other(
 ) -> None:
     sim.inject(Injection(operation="order_new", status=502, execute="never"))
     assert isinstance(await ems.orders.submit(mine()), Unknown)
-    sim.inject(Injection(operation="order_new", delay=0.5))
+    sim.inject(Injection(operation="order_new", delay=1.0))
     copy = asyncio.create_task(ems.orders.submit(mine(), allow_duplicate_id=True))
     await until(lambda: sim.executions(ID) == 1, "the copy")
     assert (await ems.orders.status(ID)).is_open
@@ -122,8 +122,8 @@ async def test_what_is_learned_of_one_copy_does_not_count_twice(
     sim: Simulator, ems: EMSClient, told: list[Outcome]
 ) -> None:
     """The first was executed and is answered late, of the second nobody ever hears."""
-    sim.inject(Injection(operation="order_new", delay=0.6))
-    assert isinstance(await ems.orders.submit(mine(), timeout=0.1), Unknown)
+    sim.inject(Injection(operation="order_new", delay=1.5))
+    assert isinstance(await ems.orders.submit(mine(), timeout=0.5), Unknown)
     sim.inject(Injection(operation="order_new", reset=True, execute="never"))
     assert isinstance(await ems.orders.submit(mine(), allow_duplicate_id=True), Unknown)
     assert (await ems.orders.status(ID)).is_open
@@ -136,8 +136,8 @@ async def test_what_is_learned_of_one_copy_does_not_count_twice(
 
 
 async def test_what_became_of_the_order_before_is_not_told_of_the_next(sim: Simulator, ems: EMSClient) -> None:
-    sim.inject(Injection(operation="order_new", status=400, body=REJECT, delay=0.3))
-    assert isinstance(await ems.orders.submit(mine(), timeout=0.1), Unknown)
+    sim.inject(Injection(operation="order_new", status=400, body=REJECT, delay=1.0))
+    assert isinstance(await ems.orders.submit(mine(), timeout=0.5), Unknown)
     await until(lambda: ID in ems.orders.settled, "the late answer")
     assert isinstance(ems.orders.settled[ID], Rejected)
     sim.inject(Injection(operation="order_new", status=502, execute="before"))
@@ -159,10 +159,10 @@ async def test_each_copy_has_its_own_end_in_the_journal(
     async with EMSClient(
         sim.api_key, management_url=sim.management_url, settings=QUIET, journal=path, on_settled=told.append
     ) as ems:
-        sim.inject(Injection(operation="order_new", status=400, body=REJECT, delay=0.4))
-        assert isinstance(await ems.orders.submit(mine(), timeout=0.1), Unknown)
-        sim.inject(Injection(operation="order_new", delay=0.6))
-        assert isinstance(await ems.orders.submit(mine(), timeout=0.1, allow_duplicate_id=True), Unknown)
+        sim.inject(Injection(operation="order_new", status=400, body=REJECT, delay=1.2))
+        assert isinstance(await ems.orders.submit(mine(), timeout=0.5), Unknown)
+        sim.inject(Injection(operation="order_new", delay=1.2))
+        assert isinstance(await ems.orders.submit(mine(), timeout=0.5, allow_duplicate_id=True), Unknown)
         await until(lambda: len(told) == 2, "both late answers")
     assert [type(one) for one in told] == [Rejected, Accepted]
     assert rows(path, "number, outcome") == [(1, "rejected"), (2, "accepted")]
@@ -174,7 +174,7 @@ async def test_a_copy_settled_meanwhile_leaves_the_other_unresolved_over_a_resta
     path = tmp_path / "j"
     own: dict[str, Any] = {"management_url": sim.management_url, "settings": QUIET, "journal": path}
     async with EMSClient(sim.api_key, **own) as ems:
-        sim.inject(Injection(operation="order_new", status=502, execute="never", delay=1.0))
+        sim.inject(Injection(operation="order_new", status=502, execute="never", delay=2.0))
         first = asyncio.create_task(ems.orders.submit(mine()))
         await until(lambda: reads(sim) == 1, "the first")
         sim.inject(Injection(operation="order_new", delay=0.2))
@@ -246,8 +246,8 @@ async def test_a_stream_refused_after_the_caller_went_away_was_not_sent(
         journal=path,
         on_settled=told.append,
     ) as ems:
-        sim.inject(Injection(operation="order_new", refuse_stream=True, delay=0.4))
-        placing = asyncio.create_task(ems.orders.submit(mine(), timeout=30 if is_cancelled else 0.1))
+        sim.inject(Injection(operation="order_new", refuse_stream=True, delay=1.0))
+        placing = asyncio.create_task(ems.orders.submit(mine(), timeout=30 if is_cancelled else 0.5))
         await until(lambda: reads(sim) == 1, "the request")
         if is_cancelled:
             placing.cancel()
