@@ -81,7 +81,8 @@ class Attempt:
     until: when the caller stops waiting. not_after: wall-clock seconds since the epoch, or None. All other times
     are `time.monotonic`'s: that is the clock of asyncio's loop, and uvloop's own is a millisecond fine.
     `connected` is when it began, unless a connection had to be waited for. `carrier` is who has it now. `rivals`
-    are attempts at the same change elsewhere: of all of them only one is ever marked.
+    are attempts at the same change elsewhere: of all of them only one is ever marked. `unused_since` is when a
+    shared connection had been used last when it took the attempt, None on others: they know that themselves.
     """
 
     __slots__ = (
@@ -106,6 +107,7 @@ class Attempt:
         "started",
         "transport",
         "until",
+        "unused_since",
         "waiter",
     )
 
@@ -114,6 +116,7 @@ class Attempt:
     done: float | None
     decoded: float | None
     connection: int | None
+    unused_since: float | None
     transport: asyncio.Transport | None
     carrier: "Carrier | None"
     rivals: "Sequence[Attempt]"
@@ -139,7 +142,7 @@ class Attempt:
         self.not_after = not_after
         self.bearer = bearer
         self.started = self.connected = monotonic() if started is None else started
-        self.committed = self.first_byte = self.done = self.decoded = self.connection = None
+        self.committed = self.first_byte = self.done = self.decoded = self.connection = self.unused_since = None
         self.transport = self.carrier = self.answer = self.reading = self.failure = None
         self.on_settled = self.waiter = None
         self.reused = self._withdrawn = False

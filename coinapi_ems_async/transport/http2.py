@@ -44,6 +44,7 @@ from .streams import (
     Machine,
     Stream,
     Waiting,
+    is_burst,
     malformed,
     name_of,
 )
@@ -204,8 +205,12 @@ class Http2Connection(Connection, asyncio.Protocol):
         except ValueError as error:
             self._fail(attempt, TransportFailure(Row.ABANDONED, str(error)))
             return
+        attempt.unused_since = self.idle_since
         if self._streams:
-            self._echo.look(next(iter(self._streams.values())).attempt, attempt, self.close)
+            oldest = next(iter(self._streams.values())).attempt
+            if not is_burst(oldest, attempt):
+                attempt.unused_since = attempt.committed
+            self._echo.look(oldest, attempt, self.close)
         number = self._next
         self._next += 2
         self._streams[number] = Stream(number, attempt, is_first=self.served == 0)
@@ -448,8 +453,8 @@ class Http2Connection(Connection, asyncio.Protocol):
         self._finished(attempt)
 
     def _finished(self, attempt: Attempt) -> None:
-        if not self._streams:
-            self.idle_since = monotonic()
+        if attempt.committed is not None:
+            self.idle_since = attempt.done or monotonic()
         self.owner.finished(self, attempt)
 
     def _fail_waiting(self) -> None:

@@ -134,7 +134,8 @@ class SitePool(Pool):
         carrier = attempt.carrier
         if not isinstance(carrier, Connection) or attempt.committed is None:
             return inf
-        return attempt.committed - carrier.idle_since
+        since = carrier.idle_since if attempt.unused_since is None else attempt.unused_since
+        return attempt.committed - since
 
     def _begin(self, connection: Connection, attempt: Attempt, for_order: bool) -> None:
         self._taken += 1
@@ -173,7 +174,8 @@ class SitePool(Pool):
             self._taken_by_reads -= 1
         free = None
         if not connection.is_listed and connection.room > 0:
-            if self._orders or self._reads:
+            # A shared one may have room for many now, and whoever has to wait for it would find it unlisted.
+            if (self._orders or self._reads) and not connection.is_shared:
                 free = connection
             else:
                 self._list(connection)
@@ -221,7 +223,8 @@ class SitePool(Pool):
     def _serve(self, free: Connection | None = None) -> None:
         """Let those begin who wait, orders first, as far as there are slots and connections.
 
-        free: a connection that became so just now: whoever is next takes it without the detour over those listed.
+        free: one for one exchange at a time that ended just now: whoever is next takes it without the detour over
+        those listed.
         """
         if free is not None and (self._is_serving or not self._goes_on(free)):
             self._list(free)

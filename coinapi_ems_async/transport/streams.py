@@ -16,7 +16,7 @@ from .base import Attempt, TransportFailure, WireAnswer, is_change
 from .bodies import decoded_body, oversize
 from .frames import RequestBlocks
 
-__all__ = ["Machine", "Stream", "Waiting", "malformed", "name_of"]
+__all__ = ["Machine", "Stream", "Waiting", "is_burst", "malformed", "name_of"]
 
 MAX_FRAME: Final = 16_384
 """The protocol's own default: larger frames would make short answers wait behind long ones."""
@@ -27,6 +27,8 @@ MAX_INTERIM: Final = 8
 STREAM_WINDOW: Final = 4 * 1024 * 1024
 """What the server may send on one stream before we take note (curl: 10 MB, Chromium: 6 MB)."""
 CONNECTION_WINDOW: Final = 16 * 1024 * 1024
+_BURST: Final = 0.1
+"""Seconds: what is sent within them is one use of the connection, whose end may still be on its way."""
 
 
 class Machine(H2Connection):
@@ -179,6 +181,11 @@ class Waiting:
                 queue.remove(attempt)
                 return True
         return False
+
+
+def is_burst(oldest: Attempt, newest: Attempt) -> bool:
+    """Whether two that were sent belong together: if the oldest found the connection unused, so did the newest."""
+    return (newest.committed or 0.0) - (oldest.committed or 0.0) < _BURST
 
 
 def malformed(why: str) -> TransportFailure:
