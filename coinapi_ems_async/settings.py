@@ -118,7 +118,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     switch_round: float = 1.0
     """rounds are so far apart;"""
     switch_patience: float = 10.0
-    """or if that is nearer by half of this share, and by the least as before, for so long without a pause."""
+    """or if that is nearer by half of this share, and by the least as before, for so long without a pause.
+    The exchange's home is gone back to if it is not even half as much farther, of both, for so long."""
     suspect_forgiven: float = 30.0
     """A site that was suspected, and not before that within this time, is chosen again as soon as it is healthy:
     one stall of a machine should not send the calls elsewhere for three rounds."""

@@ -111,22 +111,44 @@ def _order(one: Placed) -> tuple[tuple[int, bool, bool], float, bool, int, str, 
 
 
 def _beats(
-    challenger: Placed, held: Placed, settings: Settings, doubt: float = 0.0, share: float | None = None
+    challenger: Placed,
+    held: Placed,
+    settings: Settings,
+    doubt: float = 0.0,
+    *,
+    least: float = 1.0,
+    share: float = 1.0,
 ) -> bool:
     """Differences below max(2 ms, 10 %) are noise: changing sites for them gains nothing.
 
-    doubt: by how much what is held may cost less than it seems to. share: instead of the 10 %.
+    doubt: by how much what is held may cost less than it seems to. least, share: how much of the 2 ms, and of the
+    10 %, is enough.
     """
     if isinf(held.cost):
         return not isinf(challenger.cost)
     cost = held.cost - doubt
-    return cost - challenger.cost > max(settings.switch_least, (share or settings.switch_share) * cost)
+    return cost - challenger.cost > max(least * settings.switch_least, share * settings.switch_share * cost)
+
+
+def _lasting(held: Placed, placed: Sequence[Placed], settings: Settings) -> Placed | None:
+    """Return who takes over if that stays so: the home for one that is away, else the best; None for nobody."""
+    best = placed[0]
+    if held.is_away:
+        home = next((one for one in placed if not one.is_away), None)
+        if home is not None and _is_as_good(home, best, settings):
+            return home
+    return best if _beats_for_long(best, held, settings) else None
+
+
+def _is_as_good(home: Placed, best: Placed, settings: Settings) -> bool:
+    """Whether less than half of what it takes to leave the home is between them: at all of it they alternate."""
+    return home.peers == best.peers and not _beats(best, home, settings, least=0.5, share=0.5)
 
 
 def _beats_for_long(challenger: Placed, held: Placed, settings: Settings) -> bool:
     """Half as much is none any more if it stays; but what is saved from home may be lost on the way on."""
     is_off = not held.is_away and challenger.is_away
-    return not is_off and _beats(challenger, held, settings, share=settings.switch_share / 2)
+    return not is_off and _beats(challenger, held, settings, share=0.5)
 
 
 def first_pick(placed: Sequence[Placed], settings: Settings = _DEFAULTS) -> Placed:
@@ -141,8 +163,8 @@ def first_pick(placed: Sequence[Placed], settings: Settings = _DEFAULTS) -> Plac
 class Held(msgspec.Struct, frozen=True):
     """The choice of one account, a value: the site in use, and the rounds in which another has beaten it.
 
-    at: when the last of these rounds was, monotonic seconds. since: from when on another has been nearer by half
-    of what is needed to beat it; infinite if none is.
+    at: when the last of these rounds was, monotonic seconds. since: from when on another takes over if that stays
+    so: one nearer by half of what is needed to beat it, or the home; infinite if there is none.
     """
 
     url: str | None = None
@@ -173,9 +195,10 @@ def hold(
 
     The site in use stays unless another one beats it in three rounds a second apart, in two if there is nothing
     to doubt, and in every look between; or is nearer by half as much for ten seconds, not enough to leave the
-    home. It is left at once if it is gone, has no estimate, or is no longer among the best in health; and for
-    `returned`, a site that has just become healthy after it was new, suspect or ejected. If that is `left`, which
-    was in use until it was suspected, it need only not be clearly farther.
+    home; or is the home, and for as long not even half of what it takes to leave it farther than the best. It is
+    left at once if it is gone, has no estimate, or is no longer among the best in health; and for `returned`, a
+    site that has just become healthy after it was new, suspect or ejected. If that is `left`, which was in use
+    until it was suspected, it need only not be clearly farther.
     """
     if not placed:
         return Held()
@@ -186,13 +209,19 @@ def hold(
         return Held(first_pick(placed, settings).candidate.site.url)
     if returned is not None and returned == left and _is_equal(returned, mine, placed, settings):
         return Held(returned)
-    since = min(held.since, now) if _beats_for_long(best, mine, settings) else inf
-    if now - since >= settings.switch_patience - _EARLY:
-        return Held(best.candidate.site.url)
+    lasting = _lasting(mine, placed, settings)
+    since = inf if lasting is None else min(held.since, now)
+    if lasting is not None and now - since >= settings.switch_patience - _EARLY:
+        return Held(lasting.candidate.site.url)
     if not _beats(best, mine, settings):
         return Held(held.url, since=since)
     if best.candidate.site.url == returned:
         return Held(returned)
+    return _after_round(held, best, mine, now, since, settings)
+
+
+def _after_round(held: Held, best: Placed, mine: Placed, now: float, since: float, settings: Settings) -> Held:
+    """Count a round in which the best beats the site in use, if one is due; the last one decides."""
     if held.rounds and now < held.at + settings.switch_round - _EARLY:
         return msgspec.structs.replace(held, since=since)
     is_sure = _beats(best, mine, settings, mine.candidate.doubt)

@@ -1,5 +1,6 @@
 """Estimator, rhythm and selector: pure, so time and samples come from the test."""
 
+from itertools import pairwise
 from math import inf
 from random import Random
 from statistics import median
@@ -423,6 +424,67 @@ def test_the_home_is_not_left_for_half_the_difference() -> None:
     assert hold(hold(Held(a), to_home, 10.0), to_home, 20.0) == Held(b)
 
 
+def looks(held: Held, *candidates: Candidate, begin: int = 10, seconds: int = 10) -> list[str | None]:
+    """The choice at each of so many seconds, and one more."""
+    urls, placed = [], place(candidates)
+    for second in range(seconds + 1):
+        held = hold(held, placed, begin + second)
+        urls.append(held.url)
+    return urls
+
+
+def test_the_home_is_gone_back_to_once_it_is_as_good_for_ten_seconds() -> None:
+    a, home = "https://a.example", "https://home.example"
+    away, back = candidate("a", 0.0200), candidate("home", 0.0205, home=True)
+    assert looks(Held(), away, back) == [home] * 11
+    assert looks(Held(a), away, back) == [a] * 10 + [home]
+    assert looks(Held(home), away, back, seconds=60) == [home] * 61
+    begun = hold(Held(a), place([away, back]), 10.0)
+    assert begun == Held(a, since=10.0)
+    assert begun.due(SETTINGS) == 20.0
+    ill = place([away, candidate("home", 0.0205, Health.SUSPECT, home=True)])
+    assert hold(begun, ill, 19.0) == Held(a)
+
+
+@pytest.mark.parametrize(
+    ("away", "home", "is_gone_back_to"),
+    [(0.020, 0.0209, True), (0.020, 0.0211, False), (0.095, 0.0995, True), (0.095, 0.1005, False)],
+)
+def test_it_is_left_for_twice_as_much_as_keeps_it_from_being_gone_back_to(
+    away: float, home: float, is_gone_back_to: bool
+) -> None:
+    both = candidate("a", away), candidate("home", home, home=True)
+    assert looks(Held("https://home.example"), *both, seconds=60)[-1] == "https://home.example"
+    assert (looks(Held("https://a.example"), *both, seconds=60)[-1] == "https://home.example") is is_gone_back_to
+
+
+def test_the_home_need_not_be_the_second_best_but_as_good_as_the_best() -> None:
+    best, held = candidate("best", 0.0200), candidate("held", 0.0204)
+    assert (
+        looks(Held(held.site.url), best, held, candidate("home", 0.0209, home=True))[-1] == "https://home.example"
+    )
+    assert looks(Held(held.site.url), best, held, candidate("home", 0.0212, home=True))[-1] == held.site.url
+
+
+def test_after_an_ejection_and_after_a_second_suspicion_an_account_comes_home() -> None:
+    """It began at home for the same costs."""
+    away, home = candidate("a", 0.0200), "https://home.example"
+
+    def look(held: Held, now: float, health: Health, returned: str | None = None, left: str | None = None) -> Held:
+        back = candidate("home", 0.0205, health, home=True)
+        return hold(held, place([away, back]), now, returned=returned, left=left)
+
+    held = look(Held(home), 10, Health.EJECTED)
+    held = look(held, 12, Health.PROBATION)
+    held = look(held, 13, Health.HEALTHY, returned=home)
+    assert held == Held(away.site.url, since=13)
+    assert look(held, 23, Health.HEALTHY) == Held(home)
+    held = look(Held(home), 30, Health.SUSPECT)
+    held = look(held, 31, Health.HEALTHY, left=home)
+    assert held == Held(away.site.url, since=31)
+    assert look(held, 41, Health.HEALTHY) == Held(home)
+
+
 @pytest.mark.parametrize("health", [Health.SUSPECT, Health.EJECTED, Health.PROBATION, Health.NEW])
 def test_health_does_not_wait_for_rounds(health: Health) -> None:
     both = place([candidate("a", 0.001, health), candidate("b", 0.020)])
@@ -517,6 +579,34 @@ def test_after_ten_seconds_only_the_home_is_farther_than_half_the_margin(
     is_lost = best.candidate.health is Health.EJECTED
     if chosen.cost != best.cost and not is_lost and (chosen.is_away or not best.is_away):
         assert chosen.cost - best.cost <= max(0.002, 0.05 * chosen.cost)
+
+
+CLOSE = st.lists(
+    st.builds(
+        Candidate,
+        st.sampled_from("abcdefgh").map(site),
+        st.sampled_from([Health.HEALTHY, Health.HEALTHY, Health.HEALTHY, Health.NEW, Health.EJECTED]),
+        st.none() | st.floats(min_value=0.018, max_value=0.024) | st.floats(min_value=0.095, max_value=0.112),
+        st.booleans(),
+        in_flight=st.integers(min_value=0, max_value=9),
+        doubt=st.sampled_from([0.0, 0.001, inf]),
+    ),
+    min_size=1,
+    unique_by=lambda one: one.site.id,
+)
+
+
+@given(CANDIDATES.filter(bool) | CLOSE, st.sampled_from("abcdefgh"))
+def test_while_nothing_changes_the_choice_settles_and_stays(candidates: list[Candidate], incumbent: str) -> None:
+    """It changes three times at most: away from what is not there, to the best, and to the home."""
+    urls = looks(Held(f"https://{incumbent}.example"), *candidates, seconds=90)
+    assert sum(one != other for one, other in pairwise(urls)) <= 2
+    assert len(set(urls[30:])) == 1
+    placed = place(candidates)
+    chosen = next(one for one in placed if one.candidate.site.url == urls[-1])
+    if chosen.is_away and chosen.candidate.health is not Health.EJECTED:
+        homes = [one.cost for one in placed if not one.is_away and one.peers == chosen.peers]
+        assert all(cost - placed[0].cost > max(0.001, 0.05 * cost) for cost in homes if cost != inf)
 
 
 @given(CANDIDATES.filter(bool), st.sets(st.sampled_from("abcdefgh")), st.sampled_from("abcdefgh"))

@@ -47,6 +47,20 @@ def test_two_sites_a_millisecond_apart_change_places_five_times_an_hour_at_most(
     assert mean(changes) <= 5, changes
 
 
+@pytest.mark.parametrize("ahead", [0.001, 0.002, 0.0015])
+@RHYTHMS
+def test_a_home_that_is_barely_left_or_barely_gone_back_to_does_not_alternate(
+    settings: Settings, ahead: float
+) -> None:
+    """More than a hundred times an hour, if it were left and gone back to at the same difference."""
+    changes = []
+    for seed in range(5):
+        sites = {"away": at(0.012), "home": at(0.012 + ahead)}
+        story = Virtual(sites, seed=seed, settings=settings, home="home").run(3600)
+        changes.append(len(story.choices) - 1)
+    assert mean(changes) <= 10, changes
+
+
 @RHYTHMS
 def test_even_with_the_full_noise_it_is_not_the_estimates_that_change_places(settings: Settings) -> None:
     """Spikes above 50 ms, a dozen an hour, are suspicions and change the choice; without those it is quiet."""
@@ -152,6 +166,16 @@ def test_no_order_goes_to_a_site_in_probation_while_another_is_healthy() -> None
     ended = _seconds(story, "bad", Health.HEALTHY, 40.0) + 40.0
     assert {site for moment, site, _ in story.calls if begun < moment < ended} == {"good"}
     assert ended - 40.0 <= 75.0
+
+
+def test_after_an_outage_of_the_home_the_choice_is_at_home_again() -> None:
+    for seed in range(5):
+        sites = {"away": at(0.0200), "home": Behaviour(lambda now: 0.0203, between(Row.REFUSED, 100, 130))}
+        story = Virtual(sites, seed=seed, home="home").run(300)
+        assert len(story.ejections("home")) >= 1
+        assert "away" in {where for when, where in story.choices if when >= 100}
+        assert story.choices[-1][1] == "home"
+        assert story.choices[-1][0] < 180
 
 
 def test_an_hour_of_silence_is_over_75_seconds_after_it_ends() -> None:

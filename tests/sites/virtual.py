@@ -78,7 +78,10 @@ class Story:
 
 
 class Virtual:
-    """Sites by name, a client that probes them and sends `rate` requests a second."""
+    """Sites by name, a client that probes them and sends `rate` requests a second.
+
+    home: the site where the exchange is connected, if any is.
+    """
 
     def __init__(
         self,
@@ -88,11 +91,12 @@ class Virtual:
         scale: float = 0.3,
         rate: float = 0.0,
         settings: Settings | None = None,
+        home: str | None = None,
     ) -> None:
         self.random = Random(f"virtual {seed}")
         self.clock = Clock(0.0)
         self.settings = settings or Settings()
-        directory = table(*(site(name) for name in sites))
+        directory = table(*(site(name) for name in sites), homes={} if home is None else {"KRAKEN": home})
         self.roster = make_roster(directory, self.clock, settings=self.settings, seed=seed)
         self.behaviour = {url(name): one for name, one in sites.items()}
         self.scale = scale
