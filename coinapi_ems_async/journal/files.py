@@ -9,7 +9,7 @@ from typing import Final
 
 from ..errors import ConfigurationError
 
-__all__ = ["FileLock", "check_path", "companions", "head_of", "make_private", "sync_directory"]
+__all__ = ["FileLock", "Whereabouts", "check_path", "companions", "head_of", "make_private", "sync_directory"]
 
 _HEAD: Final = 100  # bytes of a database's header (SQLite file format, 1.3)
 _OURS_ALONE: Final = 0o600
@@ -72,6 +72,29 @@ def sync_directory(path: Path) -> None:
         os.close(handle)
 
 
+class Whereabouts:
+    """Which files stood at the paths of the journal and its log when they were opened: to be made just then."""
+
+    def __init__(self, path: Path) -> None:
+        path = path.absolute()  # as SQLite has it, wherever the process goes
+        self._file, self._log = os.fspath(path), os.fspath(companions(path)[1])
+        self._opened = self._there()
+
+    def _there(self) -> tuple[int, int, int, int]:
+        file, beside = os.lstat(self._file), os.lstat(self._log)
+        return file.st_dev, file.st_ino, beside.st_dev, beside.st_ino
+
+    def lost(self) -> str | None:
+        """Return why what is written now is not in the files at those paths, None if it is."""
+        try:
+            if self._there() == self._opened:
+                return None
+            why = "another is in its place"
+        except OSError as error:
+            why = error.strerror or type(error).__name__
+        return f"the journal's file is gone or was replaced: {self._file}, or its log: {why}"
+
+
 class FileLock:
     """One owner at a time: held until `release`, or the end of the process, however it ends.
 
@@ -79,23 +102,51 @@ class FileLock:
     """
 
     def __init__(self, path: Path) -> None:
-        beside = companions(path)[0]
+        self._beside = companions(path)[0]
+        self._is_new = not self._beside.exists()
         try:
-            self._handle = make_private(beside)
+            self._handle = make_private(self._beside)
+            while not self._take(path):  # it was removed before we had it: whoever comes next takes another
+                self._handle = make_private(self._beside)
         except OSError as error:
-            raise ConfigurationError(f"the journal {path} cannot be locked: {beside}: {error.strerror}") from None
+            why = error.strerror
+            raise ConfigurationError(f"the journal {path} cannot be locked: {self._beside}: {why}") from None
+
+    def _take(self, path: Path) -> bool:
+        """Lock the file; returns whether it is the one that others find. It is closed otherwise."""
         try:
             _lock(self._handle)
-        except OSError as error:
+            if self._is_found():
+                return True
+        except (BlockingIOError, PermissionError):
             os.close(self._handle)
-            if isinstance(error, BlockingIOError | PermissionError):
-                raise ConfigurationError(f"the journal {path} is in use by another client") from None
-            raise ConfigurationError(f"the journal {path} cannot be locked: {error.strerror}") from None
+            raise ConfigurationError(f"the journal {path} is in use by another client") from None
+        except BaseException:
+            os.close(self._handle)
+            raise
+        os.close(self._handle)
+        return False
+
+    def _is_found(self) -> bool:
+        try:
+            return os.path.samestat(os.fstat(self._handle), os.lstat(self._beside))
+        except FileNotFoundError:
+            return False
 
     def release(self) -> None:
-        """Let another client have it; to be called once."""
+        """Let another client have it; to be called once, as an alternative to `undo`."""
         with contextlib.suppress(OSError):
             os.close(self._handle)
+
+    def undo(self) -> None:
+        """Let go of it and leave no file behind that was not there before.
+
+        It is removed while we hold it: who has opened it meanwhile sees then that it is not the one to hold.
+        """
+        if self._is_new:
+            with contextlib.suppress(OSError):  # Windows keeps what is open
+                self._beside.unlink()
+        self.release()
 
 
 if sys.platform == "win32":

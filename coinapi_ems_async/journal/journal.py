@@ -17,7 +17,7 @@ from ..settings import Settings
 from ..transport.watch import Watch
 from .database import Row, fold, open_database, read_unresolved
 from .entries import Ending, Entry, JournalHealth, Kept
-from .files import FileLock, check_path
+from .files import FileLock, Whereabouts, check_path
 from .writer import Kind, Work, Writer
 
 __all__ = ["Intent", "Journal", "report_of"]
@@ -73,11 +73,11 @@ class Journal:
     def __init__(
         self,
         path: Path,
-        opened: tuple[sqlite3.Connection, FileLock, Kept],
+        opened: tuple[sqlite3.Connection, FileLock, Kept, Whereabouts],
         settings: Settings,
         secrets: Collection[bytes],
     ) -> None:
-        connection, lock, self.kept = opened
+        connection, lock, self.kept, place = opened
         self._path = path
         self._secrets = deque((secret for secret in secrets if secret), maxlen=_MOST_SECRETS)
         self._number = self.kept.last
@@ -87,9 +87,12 @@ class Journal:
         self._all_ended = asyncio.Event()
         self._failures = 0
         self._last_error: str | None = None
+        self._said: set[tuple[Kind, str]] = set()
         self._is_closing = False
         is_synced = settings.journal_sync == "disk"
-        self._writer = Writer(connection, lock, self._landed, fold=partial(fold, path), is_synced=is_synced)
+        self._writer = Writer(
+            connection, lock, self._landed, place=place, fold=partial(fold, path), is_synced=is_synced
+        )
 
     @classmethod
     async def open(cls, path: Path, settings: Settings, *, secrets: Collection[bytes] = ()) -> "Journal":
@@ -203,6 +206,9 @@ class Journal:
                 self._failed(work, work.error)
             elif isinstance(work, Intent):
                 work.is_recorded = True
+                if self._said:
+                    self._said.clear()
+                    log.warning("the journal %s can be written again", self._path)
             if isinstance(work, Intent):
                 work.wake()
             elif isinstance(work, Question) and not work.answer.done():
@@ -216,6 +222,10 @@ class Journal:
         work.error = error
         self._failures += 1
         self._last_error = str(error)
+        said = (work.kind, str(error))
+        if said in self._said:
+            return  # once for all of a full disk, which may be every order there is
+        self._said.add(said)
         what = "an order is not sent" if work.kind is Kind.ORDER else "an entry stays unresolved"
         log.error("the journal %s could not be written: %s: %s", self._path, error, what)
 
@@ -270,7 +280,7 @@ def report_of(outcome: Outcome) -> bytes:
     return outcome.raw if getattr(outcome, "report", None) is not None else b""
 
 
-def _open(path: Path, settings: Settings) -> tuple[sqlite3.Connection, FileLock, Kept]:
+def _open(path: Path, settings: Settings) -> tuple[sqlite3.Connection, FileLock, Kept, Whereabouts]:
     check_path(path)
     lock = FileLock(path)
     try:
@@ -280,16 +290,24 @@ def _open(path: Path, settings: Settings) -> tuple[sqlite3.Connection, FileLock,
             keep=settings.journal_keep,
             most_sent=settings.remembered_orders,
         )
+        return connection, lock, kept, _place(path, connection)
     except BaseException:
-        lock.release()
+        lock.undo()
         raise
-    return connection, lock, kept
 
 
-def _drop(opening: "asyncio.Future[tuple[sqlite3.Connection, FileLock, Kept]]") -> None:
+def _place(path: Path, connection: sqlite3.Connection) -> Whereabouts:
+    try:
+        return Whereabouts(path)
+    except OSError as error:
+        connection.close()
+        raise ConfigurationError(f"the journal {path} cannot be used: {error.strerror}") from None
+
+
+def _drop(opening: "asyncio.Future[tuple[sqlite3.Connection, FileLock, Kept, Whereabouts]]") -> None:
     """Close what nobody waits for any more."""
     if opening.cancelled() or opening.exception() is not None:
         return
-    connection, lock, _ = opening.result()
+    connection, lock, *_ = opening.result()
     connection.close()
     lock.release()

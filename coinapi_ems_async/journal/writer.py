@@ -11,7 +11,7 @@ from enum import Enum
 from typing import Any, Final
 
 from .database import Row, add_endings, add_orders, checkpoint
-from .files import FileLock
+from .files import FileLock, Whereabouts
 
 __all__ = ["Kind", "Landed", "Work", "Writer"]
 
@@ -71,7 +71,8 @@ Landed = Callable[[Sequence[Work]], None]
 class Writer:
     """Owns the database and its lock from now on. All but the thread itself is for one event loop.
 
-    fold: folds the log into the file, over a connection of its own.
+    place: where the database's files stand, looked at for every transaction of orders. fold: folds the log into
+    the file, over a connection of its own.
 
     The hand-over takes no lock that the loop could wait for: deques, and a lock that is free if the thread has
     something to do. One call back into the loop answers for a whole transaction.
@@ -85,12 +86,14 @@ class Writer:
         lock: FileLock,
         landed: Landed,
         *,
+        place: Whereabouts,
         fold: Callable[[], None],
         is_synced: bool,
     ) -> None:
         self._connection = connection
         self._lock = lock
         self._landed = landed
+        self._place = place
         self._fold_beside = fold
         self._is_synced = is_synced
         self._loop = asyncio.get_running_loop()
@@ -188,12 +191,26 @@ class Writer:
         else:
             for work in works:
                 work.error = error
+        self._check_place(works)
         self._doing = []
         self._since_folded += len(works)
         if heard := [work for work in works if work.is_awaited or work.error is not None]:
             self._tell(self._landed, heard)
         if self._since_folded >= _FOLDED_EVERY:
             self._fold()
+
+    def _check_place(self, works: list[Work]) -> None:
+        """Refuse the orders if their files are not those that the next start will find.
+
+        After the commit, not before it: then the record of an order that is told as recorded was in the files at
+        these paths at some moment, and what removes them later could as well come after the order is sent. Those
+        refused here stand in the old file, wherever it is, and get their ending there.
+        """
+        orders = [work for work in works if work.kind is Kind.ORDER and work.error is None]
+        if orders and (lost := self._place.lost()) is not None:
+            error = FileNotFoundError(lost)
+            for work in orders:
+                work.error = error
 
     def _transact(self, works: list[Work]) -> Exception | None:
         connection = self._connection
@@ -234,8 +251,8 @@ class Writer:
                 self._folding.join()
             self._try(lambda: checkpoint(self._connection, is_synced=self._is_synced))
             return
-        if self._folding is not None and self._folding.is_alive():
-            return
+        if (self._folding is not None and self._folding.is_alive()) or self._place.lost() is not None:
+            return  # it would open, or make, whatever is there now
         self._folding = threading.Thread(
             target=self._try, args=(self._fold_beside,), name="coinapi-ems: folding the journal", daemon=True
         )

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from coinapi_ems_async import ConfigurationError, Settings
-from coinapi_ems_async.journal import database
+from coinapi_ems_async.journal import database, files
 from coinapi_ems_async.journal.entries import Ending
 from coinapi_ems_async.journal.journal import Intent, Journal
 
@@ -89,11 +89,13 @@ async def test_what_is_no_journal_is_refused_and_left_as_it_is(tmp_path: Path, s
     path = tmp_path / "j"
     await a_journal(path)
     spoil(path)
+    lock_of(path).unlink()
     before = snapshot(tmp_path)
     with pytest.raises(ConfigurationError, match=said) as caught:
         await opened(path)
     assert str(path) in str(caught.value)
     assert snapshot(tmp_path) == before
+    assert not lock_of(path).exists()
 
 
 async def test_a_torn_file_is_left_as_it_is_together_with_its_log(tmp_path: Path) -> None:
@@ -157,6 +159,37 @@ async def test_one_client_at_a_time(tmp_path: Path) -> None:
     second = await opened(path)
     await second.aclose(5.0)
     assert rows(path) == [("still-works", "rejected")]
+
+
+async def test_a_lock_that_was_there_before_stays(tmp_path: Path) -> None:
+    path = tmp_path / "j"
+    path.write_bytes(b"no journal at all")
+    lock_of(path).touch()
+    with pytest.raises(ConfigurationError, match="not a journal"):
+        await opened(path)
+    assert lock_of(path).exists()
+
+
+async def test_a_lock_removed_under_its_next_owner_is_taken_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "j"
+    first = files.FileLock(path)
+    take = files.FileLock._take
+    left: list[bool] = []
+
+    def slow(lock: files.FileLock, of: Path) -> bool:
+        if not left:
+            left.append(True)
+            first.undo()  # between the other's opening of the file and its locking it
+        return take(lock, of)
+
+    monkeypatch.setattr(files.FileLock, "_take", slow)
+    second = files.FileLock(path)
+    assert os.path.samestat(os.fstat(second._handle), os.stat(f"{path}.lock"))
+    with pytest.raises(ConfigurationError, match="in use by another client"):
+        files.FileLock(path)
+    second.release()
 
 
 async def test_opening_that_is_given_up_leaves_no_lock_behind(tmp_path: Path) -> None:
@@ -271,6 +304,10 @@ async def test_a_file_that_others_can_read_is_told(tmp_path: Path, caplog: pytes
     path.chmod(0o644)
     await a_journal(path, 1)
     assert f"{path} can be read by others than its owner" in caplog.text
+
+
+def lock_of(path: Path) -> Path:
+    return Path(f"{path}.lock")
 
 
 def modes_in(folder: Path) -> dict[str, int]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
@@ -97,6 +98,67 @@ async def test_what_cannot_be_recorded_is_not_sent(sim: Simulator, path: Path) -
         assert seen(sim) == []
         assert isinstance(await ems.orders.submit(order), Accepted)
     assert rows(path) == [(order.client_order_id, "accepted")]
+
+
+def move(file: Path, away: Path, *, is_replaced: bool) -> None:
+    file.rename(away)
+    if is_replaced:
+        file.write_bytes(away.read_bytes())
+
+
+@pytest.mark.parametrize("ending", ["", "-wal"])
+@pytest.mark.parametrize("is_replaced", [False, True])
+async def test_no_order_is_sent_while_its_record_would_not_be_found(
+    sim: Simulator, path: Path, caplog: pytest.LogCaptureFixture, ending: str, is_replaced: bool
+) -> None:
+    file, away = Path(f"{path}{ending}"), path.with_name("away")
+    async with client(sim, path) as ems:
+        first, *lost, last = (an_order() for _ in range(4))
+        assert isinstance(await ems.orders.submit(first), Accepted)
+        move(file, away, is_replaced=is_replaced)
+        for outcome in [await ems.orders.submit(order) for order in (*lost, lost[0])]:
+            assert isinstance(outcome, NotSent)
+            assert outcome.reason is NotSentReason.JOURNAL
+            assert f"the journal's file is gone or was replaced: {path}" in outcome.message
+        health = ems.journal.health()
+        assert health.failures == 3
+        assert "gone or was replaced" in (health.last_error or "")
+        assert caplog.text.count("could not be written") == 1
+        away.replace(file)
+        assert isinstance(await ems.orders.submit(last), Accepted)
+        assert caplog.text.count("can be written again") == 1
+    assert seen(sim) == [first.client_order_id, last.client_order_id]
+    assert [outcome for _, outcome in rows(path)] == ["accepted", *["not sent"] * 3, "accepted"]
+
+
+async def test_a_journal_that_is_deleted_stays_so(sim: Simulator, path: Path) -> None:
+    async with client(sim, path) as ems:
+        assert isinstance(await ems.orders.submit(an_order()), Accepted)
+        os.remove(path)
+        order = an_order()
+        assert isinstance(await ems.orders.submit(order), NotSent)
+    assert path.name not in os.listdir(path.parent)
+    async with client(sim, path) as ems:
+        assert isinstance(await ems.orders.submit(order), Accepted)
+    assert seen(sim).count(order.client_order_id) == 1
+
+
+async def test_one_error_is_said_once_until_the_journal_can_be_written_again(
+    sim: Simulator, path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with client(sim, path) as ems:
+        for _ in range(2):
+            caplog.clear()
+            change(
+                path, "CREATE TRIGGER full BEFORE INSERT ON orders BEGIN SELECT RAISE(ABORT, 'disk is full'); END"
+            )
+            outcomes = await ems.orders.submit_many([an_order() for _ in range(20)])
+            assert [type(outcome) for outcome in outcomes] == [NotSent] * 20
+            assert caplog.text.count("disk is full: an order is not sent") == 1
+            change(path, "DROP TRIGGER full")
+            assert isinstance(await ems.orders.submit(an_order()), Accepted)
+            assert caplog.text.count("can be written again") == 1
+        assert ems.journal.health().failures == 40
 
 
 async def test_one_order_that_cannot_be_recorded_does_not_stop_its_neighbours(sim: Simulator, path: Path) -> None:

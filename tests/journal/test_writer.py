@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 
 from coinapi_ems_async.journal.database import fold, open_database
-from coinapi_ems_async.journal.files import FileLock
+from coinapi_ems_async.journal.files import FileLock, Whereabouts
 from coinapi_ems_async.journal.writer import Kind, Work, Writer
 
 from .helpers import rows, until
@@ -50,7 +50,14 @@ class Rig:
         self.database = Database(connection)
         self.landed: list[Work] = []
         self.failure: sqlite3.Error | None = None
-        self.writer = Writer(cast(Any, self.database), lock, self._landed, fold=self._fold, is_synced=is_synced)
+        self.writer = Writer(
+            cast(Any, self.database),
+            lock,
+            self._landed,
+            place=Whereabouts(path),
+            fold=self._fold,
+            is_synced=is_synced,
+        )
 
     def _fold(self) -> None:
         if self.failure is not None:
