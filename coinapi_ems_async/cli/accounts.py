@@ -17,6 +17,7 @@ from .commands import command
 from .context import Invocation
 from .data import request_data
 from .exits import Failure
+from .interrupts import as_usual
 from .order_view import pairs
 from .tables import accounts_table
 
@@ -157,4 +158,5 @@ async def _asked(run: Invocation, cloud: EMSClient, exchange: str) -> dict[str, 
     if login is None or not login.required_parameters:
         raise Failure(f"the service names no exchange for {exchange}; see `coinapi-ems exchanges`.")
     names = login.required_parameters
-    return {name: typer.prompt(f"{name} (hidden)", hide_input=True, err=True) for name in names}
+    with as_usual():
+        return {name: typer.prompt(f"{name} (hidden)", hide_input=True, err=True) for name in names}

@@ -1,7 +1,7 @@
 """The command as a whole: options before the subcommand, help, and what happens to wrong usage."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from io import TextIOWrapper
 from typing import Annotated, Any, Final
 
@@ -54,13 +54,25 @@ def _root(
     context.obj = Options(**given)
 
 
-def _build() -> None:
-    signature = with_options(_root, COMMON)
+def _group(context: typer.Context, **given: Any) -> None:
+    """The options between the name of a group and that of its command."""
+    context.obj = Options(**given).over(context.obj or Options())
+
+
+def _take_options(body: Callable[..., None]) -> None:
+    signature = with_options(body, COMMON)
     own = [one for name, one in signature.parameters.items() if name != "given"]
     signature = signature.replace(parameters=own)
-    _root.__signature__ = signature  # type: ignore[attr-defined]  # inspect reads it, typeshed has it not
-    _root.__annotations__ = {}
+    body.__signature__ = signature  # type: ignore[attr-defined]  # inspect reads it, typeshed has it not
+    body.__annotations__ = {}
+
+
+def _build() -> None:
+    for body in (_root, _group):
+        _take_options(body)
     app.callback(help=_HELP)(_root)
+    for group in (orders.group, accounts.group):
+        group.callback()(_group)
     for module in (demo, simulate, sites, reads, bench):
         module.register(app)
     for module in (batch, recover):

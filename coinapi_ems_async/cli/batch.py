@@ -117,7 +117,8 @@ class _Batch:
                 orders, limit=limit, timeout=run.timeout, not_after=not_after, on_outcome=self._note
             )
         except asyncio.CancelledError:
-            run.ended = self._interrupted(ems)
+            with run.telling():
+                run.ended = self._interrupted(ems)
             raise
         if any(isinstance(outcome, Unknown) for outcome in self.told.values()):
             run.out.note("some outcomes are unknown; looking for the orders", "warn")
@@ -134,9 +135,10 @@ class _Batch:
             found = ems.orders.settled.get(self.lines[place].order.client_order_id)
             if isinstance(outcome, Unknown) and found is not None:
                 self.settled[place] = clean(self.run, found)
-        self.run.pending = None
-        self.run.ended = _worst(self._last.values())
-        self._show()
+        with self.run.telling():
+            self.run.pending = None
+            self.run.ended = _worst(self._last.values())
+            self._show()
         return self.run.ended
 
     @property

@@ -1,6 +1,5 @@
 """How a command is declared: an async function, to which the options every command takes are added."""
 
-import asyncio
 import inspect
 import logging
 import traceback
@@ -17,6 +16,7 @@ from ..errors import EMSError
 from .context import AuthWay, Invocation, LoopChoice, NoteHandler, Options, TransportChoice
 from .data import error_data
 from .exits import Exit, Failure, exit_of_error, sentence
+from .interrupts import Interrupts, sentence_of
 from .output import unwritten
 
 __all__ = ["COMMON", "LOCAL", "command", "execute"]
@@ -150,29 +150,29 @@ def _gathered(body: Callable[..., Any], given: dict[str, Any]) -> dict[str, Any]
 
 def execute(run: Invocation, body: Callable[[], Awaitable[Exit | None]]) -> Exit:
     """Run a command's body in an event loop; whatever it raises becomes one sentence and an exit status."""
-    with _diagnostics(run):
-        try:
-            run.check()
-            with asyncio.Runner(loop_factory=run.loop_factory()) as runner:
-                status = runner.run(_await(body))
-            return _written(run, status)
-        except Failure as failure:
-            return _failed(run, failure.sentence, failure.status)
-        except EMSError as error:
-            _trace(run)
-            status = exit_of_error(error)
-            run.out.fail(sentence(error), status, error_data(error))
-            return status
-        except (KeyboardInterrupt, typer.Abort):
-            if run.ended is not None:
-                return run.ended
-            said = f"interrupted; {run.pending}" if run.pending else "interrupted."
-            return _failed(run, said, Exit.INTERRUPTED)
-        except Exception as error:  # the last line of defence: a traceback helps nobody at a terminal
-            _trace(run)
-            advice = run.pending or "run it again with --debug and report what it prints."
-            said = f"internal error ({type(error).__name__}); {advice}"
-            return _failed(run, said, Exit.INTERNAL)
+    with _diagnostics(run), Interrupts(run) as interrupts:
+        interrupts.status = status = _executed(run, interrupts, body)
+        return status
+
+
+def _executed(run: Invocation, interrupts: Interrupts, body: Callable[[], Awaitable[Exit | None]]) -> Exit:
+    try:
+        run.check()
+        return _written(run, interrupts.run_body(body))
+    except Failure as failure:
+        return _failed(run, failure.sentence, failure.status)
+    except EMSError as error:
+        _trace(run)
+        status = exit_of_error(error)
+        run.out.fail(sentence(error), status, error_data(error))
+        return status
+    except (KeyboardInterrupt, typer.Abort):
+        return _failed(run, sentence_of(run), Exit.INTERRUPTED) if run.ended is None else run.ended
+    except Exception as error:  # the last line of defence: a traceback helps nobody at a terminal
+        _trace(run)
+        advice = run.pending or "run it again with --debug and report what it prints."
+        said = f"internal error ({type(error).__name__}); {advice}"
+        return _failed(run, said, Exit.INTERNAL)
 
 
 def _written(run: Invocation, status: Exit | None) -> Exit:
@@ -184,10 +184,6 @@ def _written(run: Invocation, status: Exit | None) -> Exit:
     if not run.out.lost or told:
         return status or Exit.OK
     return _failed(run, unwritten(run.out.lost), status or Exit.INTERNAL)
-
-
-async def _await(body: Callable[[], Awaitable[Exit | None]]) -> Exit | None:
-    return await body()
 
 
 def _failed(run: Invocation, said: str, status: Exit) -> Exit:

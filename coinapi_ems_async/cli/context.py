@@ -3,8 +3,8 @@
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from importlib.util import find_spec
@@ -72,7 +72,8 @@ class Invocation:
     """One run of a command: its options, its output, and the clients it opens.
 
     pending: what is to be said if the command is interrupted after something may have been sent. ended: the
-    exit status of an order whose outcome has been shown; nothing that happens afterwards changes it.
+    exit status of an order whose outcome has been shown; nothing that happens afterwards changes it. is_telling:
+    whether the last word is being said, which Ctrl-C does not cut short.
     """
 
     def __init__(self, options: Options) -> None:
@@ -81,11 +82,21 @@ class Invocation:
         self.settings = Settings()
         self.pending: str | None = None
         self.ended: Exit | None = None
+        self.is_telling = False
 
     @property
     def timeout(self) -> float | None:
         """The time limit given, seconds."""
         return self.options.timeout
+
+    @contextmanager
+    def telling(self) -> Iterator[None]:
+        """Have Ctrl-C wait, while it is told what became of orders."""
+        self.is_telling = True
+        try:
+            yield
+        finally:
+            self.is_telling = False
 
     def loop_factory(self) -> Callable[[], asyncio.AbstractEventLoop] | None:
         """Return what makes the event loop; None: asyncio's own.

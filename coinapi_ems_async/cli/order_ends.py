@@ -51,7 +51,13 @@ def ended(
     journal: Path | None = None,
 ) -> Exit:
     """Show how it ended; settled: what was found out since, if it was unknown."""
-    run.pending = None
+    with run.telling():
+        run.pending = None
+        run.ended = _told(run, outcome, exchange, settled, journal)
+    return run.ended
+
+
+def _told(run: Invocation, outcome: Outcome, exchange: str, settled: Outcome | None, journal: Path | None) -> Exit:
     outcome = clean(run, outcome)
     data, views, last = outcome_data(outcome), [outcome_view(outcome)], outcome
     if settled is not None:
@@ -68,8 +74,7 @@ def ended(
         run.out.advise(advice, "bold bad" if isinstance(last, Unknown) else "faint")
     elif not run.out.json and not isinstance(last, Accepted):
         run.out.fail(str(outcome_data(last)["error"]["message"]), exit_of_outcome(last))
-    run.ended = exit_of_outcome(last)
-    return run.ended
+    return exit_of_outcome(last)
 
 
 def _advice(outcome: Outcome, exchange: str, journal: Path | None) -> str | None:

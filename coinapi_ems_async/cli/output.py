@@ -30,6 +30,7 @@ THEME: Final = Theme(
     }
 )
 LEFT: Final = ""
+_SHOW_CURSOR: Final = b"\x1b[?25h\n"
 _SHORTEST_SECRET: Final = 6  # a shorter one would blot out innocent text; no key is that short
 
 
@@ -198,6 +199,21 @@ class Output:
             if not self.lost:
                 return
         self._errors.print(f"[bad]error:[/] {escape(self.clean(sentence))}")
+
+    def break_off(self, sentence: str, status: Exit) -> None:
+        """Say why it ends here and now, past all buffers: for a signal's handler, which may have cut a write."""
+        number, said = 2, f"error: {sentence}"
+        if self.json:
+            error = {"type": "Failure", "message": sentence, "exit_code": int(status)}
+            number, said = 1, json.dumps({"error": error})
+        with contextlib.suppress(OSError):
+            os.write(number, f"{self.clean(said)}\n".encode(errors="replace"))
+
+    def restore(self) -> None:
+        """Leave the terminal as it was, past all buffers: for a signal's handler too."""
+        if self._is_live:
+            with contextlib.suppress(OSError):
+                os.write(1, _SHOW_CURSOR)
 
     def trace(self, text: str) -> None:
         """Write a traceback, for `--debug`."""

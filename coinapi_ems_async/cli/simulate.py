@@ -186,6 +186,7 @@ def _tell(run: Invocation, simulator: "Simulator", given: SimulateOptions) -> No
 def _stopping() -> Iterator[asyncio.Event]:
     """Lend an event that the first Ctrl-C, or a request to terminate, sets."""
     loop, stopped = asyncio.get_running_loop(), asyncio.Event()
+    before = signal.getsignal(signal.SIGINT)
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopped.set)
     try:
@@ -193,3 +194,4 @@ def _stopping() -> Iterator[asyncio.Event]:
     finally:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.remove_signal_handler(number)
+        signal.signal(signal.SIGINT, before)

@@ -1,10 +1,16 @@
 """Accounts and the certificate: their secrets reach the service and nothing else."""
 
 import json
+import os
+import signal
 import stat
+import subprocess
+import sys
+import termios
+import time
 from pathlib import Path
 
-from .conftest import Cli, Service
+from .conftest import SENTINEL, Cli, Service, environment
 
 PRIVATE = "private-9c1d-parameter"
 LOGIN = json.dumps({"PublicApiKey": "public-3f2a-parameter", "PrivateApiKey": PRIVATE})
@@ -45,6 +51,51 @@ def test_prompts_need_a_terminal(cli: Cli, service: Service) -> None:
     assert ran.code == 2
     assert "--parameters" in ran.sentence
     assert cli("accounts", "save", "KRAKEN/JANE").code == 0
+
+
+def test_ctrl_c_at_a_prompt_ends_it_and_lets_the_terminal_echo_again(service: Service) -> None:
+    ours, theirs = os.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "coinapi_ems_async.cli", "accounts", "save", "KRAKEN/JANE", "--execute"],
+        stdin=theirs,
+        stdout=subprocess.PIPE,
+        stderr=theirs,
+        env=environment(COINAPI_API_KEY=SENTINEL, COINAPI_EMS_MANAGEMENT_URL=service.sim.management_url),
+        start_new_session=True,  # its own terminal is none: what it is asked with is its standard input
+    )
+    said = b""
+    while b"(hidden)" not in said:
+        said += os.read(ours, 1000)
+    end = time.monotonic() + 20
+    while termios.tcgetattr(ours)[3] & termios.ECHO:
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=20)
+    said += os.read(ours, 1000)
+    echoes = termios.tcgetattr(ours)[3] & termios.ECHO
+    os.close(ours)
+    os.close(theirs)
+    assert process.returncode == 130, said
+    assert said.count(b"interrupted.") == 1
+    assert b"Traceback" not in said
+    assert echoes
+
+
+def test_options_stand_before_the_command_within_it_or_after_it(cli: Cli, service: Service) -> None:
+    names = {one["exchange_id"] for one in cli("accounts", "list", "--json").json}
+    assert "KRAKEN/JOHN" in names
+    for line in (("accounts", "--json", "list"), ("--json", "accounts", "list")):
+        assert {one["exchange_id"] for one in cli(*line).json} == names
+    assert cli("orders", "--timeout", "0", "list").code == 2
+    assert cli("orders", "--timeout", "0", "list", "--timeout", "5").code == 0
+    assert cli("--timeout", "0", "orders", "--timeout", "5", "list", "--json").json == []
+
+
+def test_a_group_without_a_command_is_wrong_usage(cli: Cli) -> None:
+    told = cli("accounts", "--json").json
+    assert told["error"]["exit_code"] == 2
+    assert "Missing command" in told["error"]["message"]
 
 
 def test_accounts_come_and_go(cli: Cli, service: Service) -> None:

@@ -1,9 +1,10 @@
 """The way in: help, version, the missing extra, what is imported when."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 import pytest
 import typer
@@ -99,6 +100,60 @@ def test_as_a_module() -> None:
     command = [sys.executable, "-m", "coinapi_ems_async.cli", "--version"]
     ran = subprocess.run(command, capture_output=True, text=True, env=environment(), check=False)
     assert (ran.returncode, ran.stdout) == (0, f"coinapi-ems {__version__}\n")
+
+
+PRESSED: Final = """
+import os, signal, sys
+
+class Importing:
+    def find_spec(self, name, *_):
+        if name == {name!r}:
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Importing())
+sys.argv = ["coinapi-ems", "sites", *{more!r}]
+from coinapi_ems_command import main
+main()
+"""
+
+
+@pytest.mark.parametrize("more", [[], ["--json"]])
+@pytest.mark.parametrize(
+    "name",
+    ["coinapi_ems_async", "msgspec", "coinapi_ems_async.client", "rich.console", "coinapi_ems_async.cli"],
+)
+def test_ctrl_c_while_it_is_still_importing(name: str, more: list[str]) -> None:
+    ran = python(PRESSED.format(name=name, more=more))
+    assert ran.returncode == 130, ran.stderr
+    if more:
+        assert json.loads(ran.stdout)["error"]["exit_code"] == 130
+        assert ran.stderr == ""
+    else:
+        assert (ran.stdout, ran.stderr) == ("", "error: interrupted.\n")
+
+
+def test_ctrl_c_at_the_very_end_changes_nothing() -> None:
+    """What a `__del__` does as the interpreter goes down is as late as code of ours can be."""
+    late = (
+        "import os, signal, sys\n"
+        "class Late:\n"
+        "    def __del__(self, kill=os.kill, me=os.getpid(), number=signal.SIGINT): kill(me, number)\n"
+        "sys.late = Late()\n"
+        "sys.argv = ['coinapi-ems', '--version']\n"
+        "from coinapi_ems_command import main\n"
+        "main()"
+    )
+    ran = python(late)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert ran.stdout == f"coinapi-ems {__version__}\n"
+
+
+def test_ctrl_c_is_left_ignored_where_it_was() -> None:
+    ran = python(
+        f"import signal; signal.signal(signal.SIGINT, signal.SIG_IGN){PRESSED.format(name='rich', more=[])}"
+    )
+    assert ran.returncode == 2, ran.stderr
+    assert "no API key" in ran.stderr
 
 
 def test_an_internal_error_is_1_without_a_traceback(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -170,6 +170,37 @@ def test_interrupted_is_130_and_warns_of_what_was_sent(cli: Cli, service: Servic
     assert "Traceback" not in err
 
 
+@pytest.mark.parametrize("presses", [2, 3, 6])
+@pytest.mark.parametrize("loop", ["plain", "uvloop"])
+@pytest.mark.parametrize("as_json", [False, True])
+def test_pressed_again_it_ends_at_once_with_the_same_words(
+    service: Service, presses: int, loop: str, as_json: bool
+) -> None:
+    service.do(lambda: service.sim.inject(Injection(operation="order_new", hang=True)))
+    process = start(
+        order("--execute", "--client-order-id", "held", "--loop", loop, *(["--json"] if as_json else [])),
+        COINAPI_API_KEY=SENTINEL,
+        COINAPI_EMS_MANAGEMENT_URL=service.sim.management_url,
+    )
+    end = time.monotonic() + 20
+    while "order_new" not in service.operations():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    assert process.stderr is not None
+    heard = next(line for line in process.stderr if "the caller went away" in line)  # it closes, and waits
+    for _ in range(presses - 1):
+        process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=20)
+    assert process.returncode == 130, (out, err)
+    told = out if as_json else err
+    assert told.count("do NOT send it again") == 1, (out, err)
+    assert "orders status held" in told
+    assert (err if as_json else out) == ""
+    assert "Traceback" not in heard + err
+    assert "Task" not in heard + err
+
+
 def test_bench(cli: Cli, service: Service) -> None:
     reads = cli("bench", "--count", "5", "--json").json
     assert reads["kind"] == "reads"
