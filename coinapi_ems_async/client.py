@@ -5,7 +5,6 @@ import os
 import ssl
 import warnings
 from collections.abc import Callable, Mapping
-from inspect import iscoroutinefunction
 from pathlib import Path
 from threading import get_ident
 from types import TracebackType
@@ -18,7 +17,7 @@ from .config import SessionConfig
 from .errors import ConfigurationError, UsageError
 from .journal.entries import JournalHealth
 from .ledger import OrderLedger
-from .observer import CallHook, SettledHook
+from .observer import CallHook, SettledHook, is_plain
 from .resources.accounts import Accounts
 from .resources.balances import Balances
 from .resources.certificate import Certificate
@@ -115,7 +114,7 @@ class EMSClient:
             site_url=None,
             tls=_checked_context(ssl_context),
             management_session=management_session,
-            cost=cost,
+            cost=_checked_hook("cost", cost) or network_cost,
             transport=check_transport(transport),
             proxy=check_proxy(proxy),
             trust_env=trust_env,
@@ -421,7 +420,7 @@ def _checked_path(given: str | os.PathLike[str] | None) -> Path | None:
 
 
 def _checked_hook(name: str, given: _T | None) -> _T | None:
-    if given is not None and (not callable(given) or iscoroutinefunction(given)):
+    if given is not None and not is_plain(given):
         raise ConfigurationError(f"{name} must be a function that is not async, got {given!r}")
     return given
 

@@ -8,6 +8,7 @@ import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import aiohttp
@@ -510,11 +511,18 @@ def test_the_used_symbol_is_one_the_simulator_serves(sim: Simulator) -> None:
     assert sim.book(ACCOUNT, SYMBOL)
 
 
-@pytest.mark.parametrize("hook", ["on_call", "on_settled"])
-def test_a_hook_that_cannot_be_called_is_refused(hook: str) -> None:
-    async def coroutine(told: object) -> None: ...
+class Awaited:
+    """A hook whose call is a coroutine."""
 
-    for wrong in (5, coroutine):
+    async def __call__(self, *told: object) -> None: ...
+
+
+async def awaited(*told: object) -> None: ...
+
+
+@pytest.mark.parametrize("hook", ["on_call", "on_settled", "cost"])
+def test_a_hook_that_cannot_be_called_is_refused(hook: str) -> None:
+    for wrong in (5, awaited, Awaited(), partial(awaited, 1), partial(Awaited(), 1)):
         with pytest.raises(ConfigurationError, match=f"{hook} must be a function that is not async"):
             EMSClient("key", **{hook: wrong})  # type: ignore[arg-type]  # that is the point
 

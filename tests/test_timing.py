@@ -116,6 +116,23 @@ async def test_a_hook_that_fails_harms_no_call(sim: Simulator, caplog: pytest.Lo
     assert "the on_call hook failed on order_new" in caplog.text
 
 
+async def test_a_hook_that_turns_out_to_be_async_is_told_once(
+    sim: Simulator, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def awaited(record: CallRecord) -> None:
+        raise AssertionError(record)
+
+    with caplog.at_level(logging.ERROR):
+        async with EMSClient(
+            sim.api_key, management_url=sim.management_url, on_call=lambda one: awaited(one)
+        ) as ems:
+            for _ in range(3):
+                assert isinstance(await ems.orders.submit(an_order()), Accepted)
+            await asyncio.sleep(0)
+    said = "on_call must not be async: it returns a coroutine, which nobody awaits"
+    assert [record.getMessage() for record in caplog.records] == [said]
+
+
 def test_every_class_of_outcome_has_a_word() -> None:
     from coinapi_ems_async.dispatch import _ENDED
 

@@ -19,7 +19,7 @@ from ..errors import (
 from ..models.orders import CancelOrder, ExecutionReport, NewOrder
 from ..outcomes import Accepted, NotSent, NotSentReason, Outcome, Unknown, error_of
 from ..settings import Settings
-from .callbacks import check_callback, tell
+from .callbacks import checked_callback, tell
 
 __all__ = ["OnOutcome", "cancels_of", "limit_of", "orders_of", "report_of", "reports_of", "run_batch"]
 
@@ -103,7 +103,7 @@ async def run_batch(
     Equal items are sent once. If the caller is cancelled, nothing more is begun; what was sent goes on without it.
     Raises InvalidRequest: if `on_outcome` cannot be called; nothing is sent then.
     """
-    check_callback("on_outcome", on_outcome)
+    on_outcome = checked_callback("on_outcome", on_outcome)
     import anyio
     from anyio.lowlevel import checkpoint_if_cancelled
 

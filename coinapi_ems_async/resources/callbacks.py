@@ -1,21 +1,24 @@
 """Functions of the caller's that are told of progress."""
 
-import inspect
 import logging
 from collections.abc import Callable
 from typing import Any, Final
 
 from ..errors import InvalidRequest
+from ..observer import is_plain, never_awaited
 
-__all__ = ["check_callback", "tell"]
+__all__ = ["checked_callback", "tell"]
 
 log: Final = logging.getLogger("coinapi_ems_async.orders")
 
 
-def check_callback(name: str, given: object) -> None:
-    """Raise InvalidRequest: if it is neither None nor a plain function, since nobody would await another."""
-    if given is not None and (not callable(given) or inspect.iscoroutinefunction(given)):
+def checked_callback(name: str, given: Callable[..., object] | None) -> Callable[..., Any] | None:
+    """Return what is to be called. Raises InvalidRequest: unless it is None or a plain function."""
+    if given is None:
+        return None
+    if not is_plain(given):
         raise InvalidRequest(f"{name} must be a plain function, called and not awaited; got {given!r:.80}")
+    return never_awaited(name, given, log)
 
 
 def tell(name: str, function: Callable[..., Any] | None, *news: object) -> None:

@@ -16,7 +16,7 @@ from ..outcomes import Accepted, Outcome, error_of
 from .advice import Advice
 from .base import Core, Group, seconds
 from .batches import OnOutcome, cancels_of, limit_of, orders_of, report_of, reports_of, run_batch
-from .callbacks import check_callback
+from .callbacks import checked_callback
 from .expiry import check_expiry, latest_for
 from .following import Following, OnReport
 
@@ -343,7 +343,7 @@ class Orders(Group):
         NotRoutable: if no site serves the account, and the order is not one of this client's.
         InvalidRequest, UsageError: as `submit` does.
         """
-        check_callback("on_report", on_report)
+        on_report = checked_callback("on_report", on_report)
         settings = self._core.settings
 
         async def read(time: float) -> ExecutionReport:

@@ -143,6 +143,10 @@ async def _awaited(_place: int, _outcome: Outcome) -> None:
     raise AssertionError("nobody awaits this")
 
 
+class _Awaited:
+    async def __call__(self, _place: int, _outcome: Outcome) -> None: ...
+
+
 BAD: dict[str, tuple[Callable[[EMSClient], Awaitable[object]], str]] = {
     "an element": (
         lambda ems: ems.orders.submit_many([an_order(), "order"]),  # type: ignore[list-item]
@@ -166,6 +170,10 @@ BAD: dict[str, tuple[Callable[[EMSClient], Awaitable[object]], str]] = {
     ),
     "a coroutine function": (
         lambda ems: ems.orders.submit_many([an_order()], on_outcome=_awaited),
+        "on_outcome must be a plain function",
+    ),
+    "an object that is awaited": (
+        lambda ems: ems.orders.submit_many([an_order()], on_outcome=_Awaited()),
         "on_outcome must be a plain function",
     ),
     "no function": (
@@ -287,6 +295,16 @@ async def test_progress_is_told_as_orders_end(sim: Simulator, ems: EMSClient) ->
     outcomes = await ems.orders.submit_many(some_orders(6), limit=2, on_outcome=note)
     assert ended == [1, 2, 3, 4, 5, 0]
     assert [one.client_order_id for one in outcomes] == ids(some_orders(6))
+
+
+async def test_a_callback_that_turns_out_to_be_async_is_told_once(
+    ems: EMSClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.ERROR, "coinapi_ems_async.orders"):
+        outcomes = await ems.orders.submit_many(some_orders(3), on_outcome=lambda *told: _awaited(*told))
+    assert all(isinstance(one, Accepted) for one in outcomes)
+    said = "on_outcome must not be async: it returns a coroutine, which nobody awaits"
+    assert [record.getMessage() for record in caplog.records] == [said]
 
 
 async def test_a_callback_that_fails_breaks_nothing(

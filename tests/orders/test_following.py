@@ -331,6 +331,22 @@ async def test_the_pause_that_a_server_asks_for_is_made() -> None:
     assert script.times[1] - script.times[0] >= 0.45
 
 
+async def test_a_callback_that_turns_out_to_be_async_is_told_once(
+    ems: EMSClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def note(report: ExecutionReport) -> None:
+        raise AssertionError(report)
+
+    with pytest.raises(InvalidRequest, match="on_report must be a plain function"):
+        await ems.orders.wait_final("a", on_report=note)
+    order = an_order(price="30000")
+    await ems.orders.place(order)
+    with caplog.at_level(logging.ERROR, "coinapi_ems_async.orders"):
+        await ems.orders.wait_final(order.client_order_id, exchange_id=ACCOUNT, on_report=lambda one: note(one))
+    said = "on_report must not be async: it returns a coroutine, which nobody awaits"
+    assert [record.getMessage() for record in caplog.records] == [said]
+
+
 async def test_a_callback_that_fails_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     def note(_report: ExecutionReport) -> None:
         raise ValueError("trouble")
