@@ -48,11 +48,11 @@ def read_text(file: str) -> str:
 
 
 def read_orders(text: str, file: str) -> list[OrderLine]:
-    """Return the orders in a text; what begins with a brace is JSON lines, anything else CSV.
+    """Return the orders in a text; what begins as JSON, or with a line of it, is JSON lines, anything else CSV.
 
     Raises Failure: if anything is wrong with any line; it tells the first few.
     """
-    rows = _json_rows(text) if text.lstrip().startswith(("{", "[")) else _csv_rows(text)
+    rows = _json_rows(text) if _is_json(text.lstrip()) else _csv_rows(text)
     found: list[OrderLine] = []
     wrong: list[str] = []
     lines: dict[str, int] = {}
@@ -72,6 +72,16 @@ def read_orders(text: str, file: str) -> list[OrderLine]:
     if not found:
         raise Failure(f"{file} holds no orders.")
     return found
+
+
+def _is_json(text: str) -> bool:
+    if text.startswith(("{", "[")):
+        return True
+    try:
+        json.loads(text.partition("\n")[0])
+    except ValueError:
+        return False
+    return True
 
 
 def _told(wrong: list[str]) -> str:
