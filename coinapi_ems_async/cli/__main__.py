@@ -1,5 +1,5 @@
 """`python -m coinapi_ems_async.cli`."""
 
-from coinapi_ems_command import main
+from . import main
 
 main()

@@ -110,9 +110,9 @@ class Importing:
         if name == {name!r}:
             os.kill(os.getpid(), signal.SIGINT)
 
-sys.meta_path.insert(0, Importing())
 sys.argv = ["coinapi-ems", "sites", *{more!r}]
-from coinapi_ems_command import main
+from coinapi_ems_async.cli import main
+sys.meta_path.insert(0, Importing())
 main()
 """
 
@@ -120,7 +120,7 @@ main()
 @pytest.mark.parametrize("more", [[], ["--json"]])
 @pytest.mark.parametrize(
     "name",
-    ["coinapi_ems_async", "msgspec", "coinapi_ems_async.client", "rich.console", "coinapi_ems_async.cli"],
+    ["coinapi_ems_async.cli.app", "typer", "rich.console", "coinapi_ems_async.cli.output"],
 )
 def test_ctrl_c_while_it_is_still_importing(name: str, more: list[str]) -> None:
     ran = python(PRESSED.format(name=name, more=more))
@@ -140,7 +140,7 @@ def test_ctrl_c_at_the_very_end_changes_nothing() -> None:
         "    def __del__(self, kill=os.kill, me=os.getpid(), number=signal.SIGINT): kill(me, number)\n"
         "sys.late = Late()\n"
         "sys.argv = ['coinapi-ems', '--version']\n"
-        "from coinapi_ems_command import main\n"
+        "from coinapi_ems_async.cli import main\n"
         "main()"
     )
     ran = python(late)
