@@ -10,6 +10,7 @@ from enum import Enum
 from typing import Any, Final
 
 import msgspec
+from msgspec.structs import replace
 
 from .errors import (
     AnswerError,
@@ -33,7 +34,8 @@ from .models.enums import RejectReason
 from .models.orders import ExecutionReport
 from .models.reading import AnswerReader, Undecodable
 from .models.rejects import MessageReject, refusal_text
-from .operations import ACCOUNT_SAVE, ORDER_STATUS, ORDERS_HISTORY, Request
+from .operations import ACCOUNT_SAVE, ORDER_STATUS, ORDERS_HISTORY, ORDERS_OPEN, Request
+from .redaction import NOTHING_HIDDEN, Redaction
 
 __all__ = ["ERROR_CLASSES", "Reading", "Verdict", "read_answer", "retry_after_seconds"]
 
@@ -51,8 +53,8 @@ class Verdict(Enum):
 class Reading(msgspec.Struct, frozen=True, kw_only=True):
     """A complete answer, understood: `row` says how the attempt ended, `value` is a success's.
 
-    `message` is the server's reason in words, `reject` its MessageReject if the body was one, `retry_after`
-    the header as it came.
+    `message` is the server's reason in words, on one line; `reject` its MessageReject if the body was one,
+    `retry_after` the header as it came.
     """
 
     row: Row
@@ -78,40 +80,70 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
         return Verdict.REJECTION if self.row in REJECTED_AS else Verdict.UNKNOWN
 
 
-def read_answer(request: Request, status: int, headers: Mapping[str, str], body: bytes) -> Reading:
-    """Read a complete answer to `request`; `headers` has lower-case names. Never raises."""
+def read_answer(
+    request: Request,
+    status: int,
+    headers: Mapping[str, str],
+    body: bytes,
+    redaction: Redaction = NOTHING_HIDDEN,
+) -> Reading:
+    """Read a complete answer to `request`; `headers` has lower-case names. Never raises.
+
+    redaction: what must not stand in the server's words, though it may say it.
+    """
     if 200 <= status < 300:
-        return _success(request, status, body)
+        return _success(request, status, body, redaction)
     reject = _reject(body)
     row = _cloud_row(request, status) if request.operation.is_cloud else _ems_row(status, reject)
-    message = (reject.message if reject else None) or refusal_text(body)
+    message = redaction.line((reject.message if reject else None) or refusal_text(body))
+    reject = _shown_reject(reject, redaction) if reject is not None else None
     return Reading(row=row, status=status, message=message, reject=reject, retry_after=headers.get("retry-after"))
 
 
-def _success(request: Request, status: int, body: bytes) -> Reading:
+def _success(request: Request, status: int, body: bytes, redaction: Redaction) -> Reading:
     try:
         value = request.operation.decode(body)
     except Undecodable as error:
-        return Reading(row=Row.UNREADABLE, status=status, message=str(error))
+        said = redaction.line(f"{Row.UNREADABLE.value}: {error}")
+        return Reading(row=Row.UNREADABLE, status=status, message=said)
     if isinstance(value, ExecutionReport):
+        if value.error_message is not None:
+            value = _shown_report(value, redaction)
         if value.client_order_id == request.client_order_id and request.exchange_order_id is None:
             return Reading(row=SUCCESS, status=status, value=value)
         row = _report_row(request, value)
-        said = "" if row is Row.SUCCESS else f"the answer is about {value.client_order_id!r}"
+        said = "" if row is Row.SUCCESS else redaction.line(f"the answer is about {value.client_order_id!r}")
         return Reading(row=row, status=status, value=value, message=said)
     if request.kind is Kind.CANCEL_ALL:
-        return _acknowledged(value, status, body)
+        return _acknowledged(_shown_reject(value, redaction), status, body, redaction)
+    if request.operation is ORDERS_OPEN:
+        value = [report if report.error_message is None else _shown_report(report, redaction) for report in value]
     return Reading(row=SUCCESS, status=status, value=value)
 
 
-def _acknowledged(value: MessageReject, status: int, body: bytes) -> Reading:
+def _acknowledged(value: MessageReject, status: int, body: bytes, redaction: Redaction) -> Reading:
     """A cancel-all's success is one unless it gives a reason for refusing (protocol C-1)."""
     if value.reject_reason:
-        row, message = _ems_row(400, value), value.message or refusal_text(body)
+        row, message = _ems_row(400, value), redaction.line(value.message or refusal_text(body))
         return Reading(row=row, status=status, message=message, reject=value)
     if "reject_reason" in value.unread:
         return Reading(row=Row.UNREADABLE, status=status, message="the reject_reason cannot be read")
     return Reading(row=SUCCESS, status=status, value=value)
+
+
+def _shown_report(report: ExecutionReport, redaction: Redaction) -> ExecutionReport:
+    """The report without secrets in its words."""
+    said = redaction.text(report.error_message or "")
+    return report if said == report.error_message else replace(report, error_message=said)
+
+
+def _shown_reject(reject: MessageReject, redaction: Redaction) -> MessageReject:
+    """The service's refusal without secrets in what outcomes show of it."""
+    reason = reject.reject_reason
+    if reason is not None and not reason.is_known:
+        reason = RejectReason(redaction.line(reason))
+    message = None if reject.message is None else redaction.line(reject.message)
+    return replace(reject, reject_reason=reason, message=message)
 
 
 def _report_row(request: Request, report: ExecutionReport) -> Row:
@@ -255,7 +287,7 @@ def error_for(request: Request, row: Row, message: str, **context: Any) -> EMSEr
     elif request.operation is ORDERS_HISTORY and row is Row.VALIDATION and _is_message_error(context):
         cls = HistoryNotConfigured
     if not issubclass(cls, AnswerError):
-        context = {key: value for key, value in context.items() if key not in ("status", "raw")}
+        context = {key: value for key, value in context.items() if key not in ("status", "raw", "shown")}
     if cls is not RateLimited:
         context.pop("retry_after", None)
     said = message if message.startswith(row.value) else ": ".join(filter(None, (row.value, message)))

@@ -25,6 +25,7 @@ from .outcomes import (
     RejectedReason,
     Unknown,
 )
+from .redaction import one_line
 
 if TYPE_CHECKING:
     from .doubts import Doubt
@@ -210,7 +211,7 @@ def _success(call: Call, one: Try, reading: Reading) -> Outcome:
             **_common(call, one),
             reason=RejectedReason.EXCHANGE,
             status=reading.status,
-            message=value.error_message or "",
+            message=one_line(value.error_message or ""),
             report=value,
         )
     return Accepted(**_common(call, one), report=value)
@@ -280,6 +281,7 @@ def read_error(call: Call, *, no_site: Callable[[], str]) -> EMSError:
         _not_found(answered) if _is_status_miss(call, one) else one.message,
         status=reading.status if reading else 0,
         raw=answer.body if answer else b"",
+        shown=one.attempt.redaction.raw(answer.body) if answer else b"",
         retry_after=retry_after_seconds(reading.retry_after, datetime.now(UTC)) if reading else None,
         site=one.entry.site.id,
         phase=one.record.phase,

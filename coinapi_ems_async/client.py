@@ -18,6 +18,7 @@ from .errors import ConfigurationError, UsageError
 from .journal.entries import JournalHealth
 from .ledger import OrderLedger
 from .observer import CallHook, SettledHook, is_plain
+from .redaction import Redaction
 from .resources.accounts import Accounts
 from .resources.balances import Balances
 from .resources.certificate import Certificate
@@ -106,8 +107,10 @@ class EMSClient:
         self.settings = _checked(Settings, settings, Settings)
         auth = _checked(Auth, auth, ApiKeyHeader)
         url = management_url or os.environ.get(MANAGEMENT_VARIABLE) or MANAGEMENT_URL
+        key = "" if isinstance(auth, NoAuth) else find_api_key(api_key)
+        unused = api_key if isinstance(api_key, str) else ""  # the server may know it all the same
         self._config = SessionConfig(
-            key="" if isinstance(auth, NoAuth) else find_api_key(api_key),
+            key=key,
             auth=auth,
             settings=self.settings,
             management_url=check_base_url(url, allow_plain=self.settings.allow_plain_http),
@@ -121,6 +124,7 @@ class EMSClient:
             on_call=_checked_hook("on_call", on_call),
             on_settled=_checked_hook("on_settled", on_settled),
             journal=_checked_path(journal),
+            redaction=Redaction((key, unused)),
         )
         self._session: Session | None = None
         self._is_open = False

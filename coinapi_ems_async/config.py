@@ -9,6 +9,7 @@ import msgspec
 
 from .auth import Auth
 from .observer import CallHook, SettledHook
+from .redaction import Redaction
 from .settings import Settings
 from .sites.selector import CostFunction
 from .transport.choice import TransportName
@@ -24,6 +25,7 @@ class SessionConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     with_sites: False for the Managed Cloud API alone. proxy: may hold a password. on_call: told of every call.
     on_settled: of every order of unknown outcome that is settled. journal: the file to keep one in.
+    redaction: knows the key, also one that was given and is not used.
     """
 
     key: str
@@ -41,6 +43,7 @@ class SessionConfig(msgspec.Struct, frozen=True, kw_only=True):
     on_settled: SettledHook | None = None
     with_sites: bool = True
     journal: Path | None = None
+    redaction: Redaction = msgspec.field(default_factory=Redaction)
 
     def __repr__(self) -> str:
         return f"SessionConfig({self.management_url or self.site_url})"

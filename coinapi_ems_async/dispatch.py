@@ -30,6 +30,7 @@ from .operations import Request
 from .orphans import Orphans
 from .outcomes import Accepted, NotSent, NotSentReason, Outcome, Rejected, Unknown
 from .reconcile import Reconciler
+from .redaction import NOTHING_HIDDEN, Redaction
 from .rounds import Round, Rounds
 from .settings import Settings
 from .sites.health import Health
@@ -65,13 +66,20 @@ class Dispatcher:
     """Carries calls to EMS sites."""
 
     def __init__(
-        self, roster: Roster, ledger: OrderLedger, settings: Settings, auth: Auth, observer: Observer
+        self,
+        roster: Roster,
+        ledger: OrderLedger,
+        settings: Settings,
+        auth: Auth,
+        observer: Observer,
+        redaction: Redaction = NOTHING_HIDDEN,
     ) -> None:
         self._roster = roster
         self._ledger = ledger
         self._settings = settings
         self._auth = auth
         self._observer = observer
+        self._redaction = redaction
         self._budget = RetryBudget()
         self._random = random.Random()  # noqa: S311  # spreads load, protects nothing
         self._busy_poll = settings.busy_poll
@@ -367,7 +375,8 @@ class Dispatcher:
         started, until = monotonic(), call.until
         if call.kind is READ:
             until = min(until, started + self._settings.read_try_timeout)
-        attempt = Attempt(call.request, entry.site.id, until, call.not_after, token, started)
+        request, site = call.request, entry.site.id
+        attempt = Attempt(request, site, until, call.not_after, token, started, self._redaction)
         if self._closing and not even_when_closing:
             attempt.withdraw()
         return attempt

@@ -175,12 +175,24 @@ class OrdersFailed(EMSError):
 
 
 class AnswerError(EMSError):
-    """A complete answer that is not a value; `status` is its HTTP code, `raw` its body (never in repr)."""
+    """A complete answer that is not a value; `status` is its HTTP code, `raw` its body (never in repr).
 
-    def __init__(self, message: str, *, status: int = 0, raw: bytes = b"", **context: object) -> None:
+    shown: the body without our secrets, which a server may repeat; None if it holds none.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int = 0,
+        raw: bytes = b"",
+        shown: bytes | None = None,
+        **context: object,
+    ) -> None:
         super().__init__(message, **context)  # type: ignore[arg-type]  # EMSError's own keywords
         self.status = status
         self.raw = raw
+        self._shown = raw if shown is None else shown
 
 
 class ValidationFailed(AnswerError):
@@ -191,7 +203,7 @@ class ValidationFailed(AnswerError):
         """What the server's framework found wrong, by field in `errors`; None if the body says nothing of it."""
         from .models.rejects import read_problem
 
-        return read_problem(self.raw)
+        return read_problem(self._shown)
 
 
 class HistoryNotConfigured(AnswerError):

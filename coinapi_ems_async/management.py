@@ -13,6 +13,7 @@ from .matrix import Row
 from .observer import Observer
 from .operations import Request
 from .outcomes import AttemptRecord
+from .redaction import Redaction
 from .settings import Settings
 from .transport.base import Attempt, Pool, TransportFailure
 
@@ -30,11 +31,14 @@ class Management:
     Calls wait for each other: the API limits how many a key may have at once, without saying to how many.
     """
 
-    def __init__(self, pool: Pool, auth: Auth, settings: Settings, observer: Observer) -> None:
+    def __init__(
+        self, pool: Pool, auth: Auth, settings: Settings, observer: Observer, redaction: Redaction
+    ) -> None:
         self._pool = pool
         self._auth = auth
         self._settings = settings
         self._observer = observer
+        self._redaction = redaction
         self._turn = asyncio.Lock()
 
     async def call(self, request: Request, *, timeout: float | None = None, tries: int | None = None) -> Any:
@@ -79,12 +83,12 @@ class Management:
         records = _records(attempts)
         if attempt.answer is None:
             failure = attempt.failure or _out_of_time(attempt)
-            raise _error(request, failure.row, failure.message, records)
+            raise self._error(request, failure.row, failure.message, records)
         assert attempt.reading is not None  # noqa: S101  # whoever has an answer has read it
         reading = attempt.reading
         if reading.row is Row.SUCCESS:
             return reading.value
-        raise _error(request, reading.row, reading.message, records, reading, attempt.answer.body)
+        raise self._error(request, reading.row, reading.message, records, reading, attempt.answer.body)
 
     async def _in_turn(self, request: Request, timeout: float, token: str | None) -> Attempt:
         """Make one attempt when the calls before are done; waiting for that counts apart, and is bounded too."""
@@ -96,7 +100,8 @@ class Management:
             waiting.fail(TransportFailure(Row.POOL_WAIT, "other calls of the management API took all the time"))
             return waiting
         try:
-            attempt = Attempt(request, _SITE, until=monotonic() + timeout, bearer=token)
+            until = monotonic() + timeout
+            attempt = Attempt(request, _SITE, until, bearer=token, redaction=self._redaction)
             await self._carry(attempt)
             return attempt
         finally:
@@ -108,6 +113,28 @@ class Management:
             await attempt.wait()
         finally:
             attempt.abort()
+
+    def _error(
+        self,
+        request: Request,
+        row: Row,
+        message: str,
+        records: tuple[AttemptRecord, ...],
+        reading: Reading | None = None,
+        raw: bytes = b"",
+    ) -> EMSError:
+        return error_for(
+            request,
+            row,
+            message,
+            status=reading.status if reading else 0,
+            raw=raw,
+            shown=self._redaction.raw(raw),
+            site=_SITE,
+            phase=records[-1].phase,
+            attempts=records,
+            retry_after=retry_after_seconds(reading.retry_after, datetime.now(UTC)) if reading else None,
+        )
 
     async def aclose(self) -> None:
         """Close the pool."""
@@ -126,24 +153,3 @@ def _pause(error: EMSError, tries: int) -> float:
 
 def _out_of_time(attempt: Attempt) -> TransportFailure:
     return TransportFailure(Row.CONNECT_TIMEOUT if attempt.committed is None else Row.NO_ANSWER)
-
-
-def _error(
-    request: Request,
-    row: Row,
-    message: str,
-    records: tuple[AttemptRecord, ...],
-    reading: Reading | None = None,
-    raw: bytes = b"",
-) -> EMSError:
-    return error_for(
-        request,
-        row,
-        message,
-        status=reading.status if reading else 0,
-        raw=raw,
-        site=_SITE,
-        phase=records[-1].phase,
-        attempts=records,
-        retry_after=retry_after_seconds(reading.retry_after, datetime.now(UTC)) if reading else None,
-    )

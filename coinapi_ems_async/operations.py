@@ -93,7 +93,7 @@ def _acknowledgement(body: bytes) -> MessageReject:
         try:
             return MessageReject(unread={"(body)": plain(plain_json(body))})
         except Exception as error:  # not JSON, or JSON of absurd depth
-            raise Undecodable("neither JSON nor empty") from error
+            raise Undecodable("it is neither JSON nor empty") from error
 
 
 def _nothing(body: bytes) -> None:
@@ -106,9 +106,9 @@ def _certificate(body: bytes) -> str:
         try:
             text = str(plain_json(body)).strip()
         except Exception as error:  # see `_acknowledgement`
-            raise Undecodable("not a PEM text") from error
+            raise Undecodable("it is not a PEM text") from error
     if _CERTIFICATE_MARK not in text:
-        raise Undecodable("not a PEM text")
+        raise Undecodable("it is not a PEM text")
     return text + "\n"
 
 

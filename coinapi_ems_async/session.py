@@ -48,6 +48,7 @@ class Session:
     def __init__(self, config: SessionConfig, ledger: OrderLedger) -> None:
         self._config = config
         self._observer = observer = Observer(config.on_call, config.on_settled)
+        self._redaction = redaction = config.redaction
         self._without_http2: set[str] = set()
         self._site_tls: ssl.SSLContext | None = None
         self._site_credentials = config.auth.site(config.key)
@@ -59,8 +60,8 @@ class Session:
         """Whether the accounts have changed since the site table was read."""
         self.supervisor = Supervisor()
         self.roster = Roster(self._make_pool, cost=config.cost, settings=config.settings)
-        self.monitor = Monitor(self.roster, config.settings, self.supervisor)
-        self.dispatcher = Dispatcher(self.roster, ledger, config.settings, config.auth, observer)
+        self.monitor = Monitor(self.roster, config.settings, self.supervisor, redaction)
+        self.dispatcher = Dispatcher(self.roster, ledger, config.settings, config.auth, observer, redaction)
         self._ledger = ledger
         self.journal: Journal | None = None
 
@@ -94,8 +95,7 @@ class Session:
         from .journal.orders import OrderRecorder
         from .journal.recovery import remember
 
-        key = self._config.key.encode()
-        self.journal = journal = await Journal.open(path, self._config.settings, secrets=(key,))
+        self.journal = journal = await Journal.open(path, self._config.settings, self._redaction)
         remember(self._ledger, journal.kept)
         self._ledger.listeners.append(journal.resolved)
         self.dispatcher.recorder = OrderRecorder(journal, self.dispatcher.outcome)
@@ -114,12 +114,12 @@ class Session:
             proxy=config.proxy,
             trust_env=config.trust_env,
         )
-        self.management = Management(pool, config.auth, config.settings, self._observer)
+        self.management = Management(pool, config.auth, config.settings, self._observer, self._redaction)
 
     async def _discover(self, url: str) -> tuple[Directory, Mapping[str, float]]:
         """Return the sites, and the estimates of an earlier run."""
         config = self._config
-        self.discovery = discovery = Discovery(self._call, url, config.settings)
+        self.discovery = discovery = Discovery(self._call, url, config.settings, redaction=self._redaction)
         self.refresher = Refresher(discovery.load, self._take, config.settings)
         self.roster.on_stale = self.refresher.ask
         if (certificate := await self._certificate()) is not None:

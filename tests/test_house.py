@@ -13,7 +13,7 @@ MODULES = {path.relative_to(ROOT).with_suffix("").as_posix(): path for path in R
 
 # Each floor may use those below it and its own.
 FLOORS = [
-    {"errors", "_version", "settings", "budget"},
+    {"errors", "_version", "settings", "budget", "redaction"},
     {"models", "outcomes", "matrix"},
     {"operations", "answers", "auth"},
     {"transport"},
@@ -38,7 +38,7 @@ FLOORS = [
 PURE = [
     *("errors", "matrix", "outcomes", "operations", "answers", "simulator/exchange", "simulator/book"),
     *("simulator/ledger", "simulator/market", "simulator/reducing", "simulator/support"),
-    *("doubts", "hedging", "invariants", "transport/idle", "journal/entries"),
+    *("doubts", "hedging", "invariants", "redaction", "transport/idle", "journal/entries"),
     *(
         f"sites/{name}"
         for name in ("directory", "effects", "estimator", "flags", "health", "rhythm", "selector", "urls")

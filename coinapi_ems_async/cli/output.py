@@ -6,13 +6,13 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import IO, Any, Final, cast
-from urllib.parse import quote
 
 from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.markup import escape
 from rich.theme import Theme
 
+from ..redaction import Redaction
 from .data import as_json
 from .exits import Exit
 
@@ -128,7 +128,7 @@ class Output:
         self.is_read = True
         self._is_live = False
         self._errors = Console(theme=THEME, highlight=False, file=cast(IO[str], _Errors()), soft_wrap=True)
-        self._secrets: list[str] = []
+        self._redaction = Redaction()
 
     def _write(self, text: str) -> None:
         told = write_out(self.clean(text))
@@ -136,15 +136,13 @@ class Output:
         self.lost = told or self.lost
 
     def hide(self, secret: str) -> None:
-        """Blot a secret out of errors, logs and JSON, in clear or percent-encoded."""
+        """Blot a secret out of errors, logs and JSON, in clear or encoded."""
         if len(secret) >= _SHORTEST_SECRET:
-            self._secrets += [secret, quote(secret, safe="")]
+            self._redaction.hide(secret)
 
     def clean(self, text: str) -> str:
         """Return the text without the secrets."""
-        for secret in self._secrets:
-            text = text.replace(secret, "<hidden>")
-        return text
+        return self._redaction.text(text)
 
     def data(self, value: Any) -> None:
         """Write one JSON document on one line."""

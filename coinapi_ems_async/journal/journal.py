@@ -4,8 +4,7 @@ import asyncio
 import logging
 import sqlite3
 import time
-from collections import deque
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -13,6 +12,7 @@ from typing import Final
 from ..doubts import Doubt
 from ..errors import ConfigurationError, UsageError
 from ..outcomes import Accepted, NotSent, Outcome, Rejected, Unknown
+from ..redaction import NOTHING_HIDDEN, Redaction
 from ..settings import Settings
 from ..transport.watch import Watch
 from .database import Row, fold, open_database, read_unresolved
@@ -27,7 +27,6 @@ log: Final = logging.getLogger("coinapi_ems_async.orders")
 _MOST_RAW: Final = 4 * 1024
 """Of an answer's body: five times a report's usual size."""
 _MOST_TEXT: Final = 500
-_MOST_SECRETS: Final = 16
 _LAZY: Final = 0.05
 """Seconds for which an outcome may wait for company; a kill within them leaves the order unresolved."""
 
@@ -75,11 +74,11 @@ class Journal:
         path: Path,
         opened: tuple[sqlite3.Connection, FileLock, Kept, Whereabouts],
         settings: Settings,
-        secrets: Collection[bytes],
+        redaction: Redaction,
     ) -> None:
         connection, lock, self.kept, place = opened
         self._path = path
-        self._secrets = deque((secret for secret in secrets if secret), maxlen=_MOST_SECRETS)
+        self._redaction = redaction
         self._number = self.kept.last
         self._watch: Watch[Intent] = Watch()
         self._lazy: asyncio.TimerHandle | None = None
@@ -95,8 +94,8 @@ class Journal:
         )
 
     @classmethod
-    async def open(cls, path: Path, settings: Settings, *, secrets: Collection[bytes] = ()) -> "Journal":
-        """Open the file, or make it. secrets: what must never stand in it, though a server may say it.
+    async def open(cls, path: Path, settings: Settings, redaction: Redaction = NOTHING_HIDDEN) -> "Journal":
+        """Open the file, or make it. redaction: what must never stand in it, though a server may say it.
 
         Raises ConfigurationError: if there is no such directory; if the file is no journal, torn, of a newer
         version, or a symbolic link; if another client has it; if it cannot be written. Nothing is changed then.
@@ -107,7 +106,7 @@ class Journal:
         except asyncio.CancelledError:
             opening.add_done_callback(_drop)
             raise
-        return cls(path, opened, settings, secrets)
+        return cls(path, opened, settings, redaction)
 
     def __repr__(self) -> str:
         return f"<Journal {self._path} {'closed' if self._writer.is_over else 'open'}>"
@@ -119,8 +118,7 @@ class Journal:
 
     def hide(self, secret: bytes) -> None:
         """Keep something else out of the file from now on, such as a bearer token."""
-        if secret not in self._secrets:
-            self._secrets.append(secret)
+        self._redaction.hide_token(secret.decode())
 
     # An order's way
 
@@ -193,10 +191,7 @@ class Journal:
         return self._raw(message.encode("utf-8", "replace")).decode("utf-8", "replace")[:_MOST_TEXT] or None
 
     def _raw(self, body: bytes) -> bytes:
-        for secret in self._secrets:
-            if secret in body:
-                body = body.replace(secret, b"<hidden>")
-        return body[:_MOST_RAW]
+        return self._redaction.raw(body)[:_MOST_RAW]
 
     # What the thread tells
 

@@ -9,6 +9,7 @@ import msgspec
 from msgspec.structs import force_setattr
 
 from ..errors import InvalidRequest, OrderRejected
+from ..redaction import one_line
 from .enums import ExecInst, OpenEnum, OrderType, Side, TimeInForce
 from .ids import CHECKED, check_client_order_id, check_id, check_repeated_id, new_client_order_id
 from .lifecycle import LIVE, OrderStatus
@@ -319,8 +320,9 @@ class ExecutionReport(Answer, frozen=True, kw_only=True, gc=False):
     def raise_for_reject(self) -> "ExecutionReport":
         """Return the report itself. Raises OrderRejected: if its status is REJECTED."""
         if self.is_rejected:
+            said = one_line(self.error_message or "no reason given")
             raise OrderRejected(
-                f"{self.exchange_id} rejected the order: {self.error_message or 'no reason given'}",
+                f"{self.exchange_id} rejected the order: {said}",
                 report=self,
                 client_order_id=self.client_order_id,
             )

@@ -89,7 +89,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
         Raises ValueError: if `data` is no object or lacks a required field.
         """
         if not isinstance(data, dict):
-            raise ValueError(f"expected an object, got {type(data).__name__}")
+            raise ValueError(f"expected an object, got {_kind_of(data)}")
         names = {field.encode_name: field.name for field in msgspec.structs.fields(cls)} | dict(cls.aliases)
         values: dict[str, Any] = {}
         unread: dict[str, Any] = {}
@@ -171,7 +171,25 @@ class AnswerReader(Generic[T]):
         try:
             return read(plain_json(body))
         except Exception as error:  # RecursionError and MemoryError included, on purpose
-            raise Undecodable(f"{type(error).__name__}: {error}"[:200]) from None
+            raise Undecodable(_why(error) if body.strip() else "it is empty") from None
+
+
+def _why(error: Exception) -> str:
+    """Why a body cannot be read, in plain words."""
+    if isinstance(error, json.JSONDecodeError):
+        said = error.msg.removesuffix(" at")
+        return f"it is not JSON: {said[:1].lower()}{said[1:]} at character {error.pos + 1}"
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    return str(error) if isinstance(error, ValueError) else "it is not of the expected shape"
+
+
+def _kind_of(data: object) -> str:
+    """What JSON calls it."""
+    kinds = ((NumberText, "a number"), (str, "a text"), (bool, "a truth value"), (list, "an array"))
+    if data is None:
+        return "null"
+    return next((name for kind, name in kinds if isinstance(data, kind)), "an object")
 
 
 def plain_json(body: bytes) -> Any:
@@ -254,7 +272,7 @@ def rows(reader: FieldReader) -> FieldReader:
     def read(value: Any) -> list[Any]:
         """Read one array."""
         if not isinstance(value, list):
-            raise ValueError(f"expected an array, got {type(value).__name__}")
+            raise ValueError(f"expected an array, got {_kind_of(value)}")
         return [reader(item) for item in value]
 
     return read

@@ -71,18 +71,17 @@ def read_problem(body: bytes) -> Problem | None:
 _PROBLEMS = AnswerReader(Problem)
 
 _TEXT_FIELDS = ("message", "detail", "error", "title", "errors")
-_MAX_TEXT = 500
 
 
 def refusal_text(body: bytes) -> str:
-    """Return the human-readable reason in a refusal's body, at most 500 characters; empty if there is none.
+    """Return the human-readable reason in a refusal's body, as long as it is; empty if there is none.
 
     The first of message, detail, error, title, errors that says something, else the text itself (C-14, U-11).
     """
     try:
         return _reason(plain_json(body))
     except Exception:  # any body is allowed here, of any depth; it is shown as it is
-        return body.decode("utf-8", "replace").strip()[:_MAX_TEXT]
+        return body.decode("utf-8", "replace").strip()
 
 
 def _reason(data: Any) -> str:
@@ -94,7 +93,7 @@ def _reason(data: Any) -> str:
 
 
 def _joined(parts: Any) -> str:
-    return ": ".join(filter(None, (_said(plain(part)) for part in parts)))[:_MAX_TEXT]
+    return ": ".join(filter(None, (_said(plain(part)) for part in parts)))
 
 
 def _said(value: Any) -> str:

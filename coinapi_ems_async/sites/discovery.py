@@ -21,6 +21,7 @@ from ..errors import (
 )
 from ..models.cloud import Endpoint
 from ..operations import Request
+from ..redaction import NOTHING_HIDDEN, Redaction
 from ..settings import GLOBAL_URL, MANAGEMENT_URL, Settings
 from .cache import Table
 from .directory import EMPTY, Directory, build, endpoint_url, single
@@ -37,7 +38,8 @@ class Discovery:
     """Reads `/v1/endpoints`, `/v1/locations` and `/v1/exchanges` and builds the directory from them.
 
     Only the first is necessary: the others add names and homes (Managed Cloud REST, endpoints). A reading that
-    fails changes nothing. clock: monotonic seconds; wall: seconds since 1970.
+    fails changes nothing. redaction: what must not be shown of a row. clock: monotonic seconds; wall: seconds
+    since 1970.
     """
 
     def __init__(
@@ -46,12 +48,14 @@ class Discovery:
         management_url: str,
         settings: Settings,
         *,
+        redaction: Redaction = NOTHING_HIDDEN,
         clock: Callable[[], float] = monotonic,
         wall: Callable[[], float] = time,
     ) -> None:
         self._call = call
         self._management_url = management_url
         self._settings = settings
+        self._redaction = redaction
         self._clock = clock
         self._wall = wall
         self.directory: Directory = EMPTY
@@ -225,7 +229,7 @@ class Discovery:
             if len(self._told) >= _MOST_TOLD:
                 self._told.clear()
             self._told.add(what)
-            log.warning("%s", what)
+            log.warning("%s", self._redaction.line(what))
 
 
 def _url(row: Endpoint) -> str | None:

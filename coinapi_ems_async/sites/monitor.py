@@ -10,6 +10,7 @@ from typing import Final
 
 from ..matrix import Kind
 from ..operations import Operation, Request
+from ..redaction import NOTHING_HIDDEN, Redaction
 from ..settings import Settings
 from ..supervisor import Supervisor
 from ..transport.base import Attempt
@@ -31,10 +32,17 @@ _ROUND: Final = 1.0
 class Monitor:
     """Keeps estimates, health and the site table of a roster current."""
 
-    def __init__(self, roster: Roster, settings: Settings, supervisor: Supervisor) -> None:
+    def __init__(
+        self,
+        roster: Roster,
+        settings: Settings,
+        supervisor: Supervisor,
+        redaction: Redaction = NOTHING_HIDDEN,
+    ) -> None:
         self._roster = roster
         self._settings = settings
         self._supervisor = supervisor
+        self._redaction = redaction
         self._probe = Request(operation=_probe_operation(settings.probe_path), target=settings.probe_path)
         self._random = random.Random()  # noqa: S311  # spreads probes, protects nothing
         self._tasks: dict[str, str] = {}
@@ -104,7 +112,8 @@ class Monitor:
         begun = monotonic()
         samples = entry.estimator.samples
         within = timeout(min(samples) if samples else None, self._settings)
-        attempt = Attempt(self._probe, entry.site.id, until=begun + within, started=begun)
+        site, until = entry.site.id, begun + within
+        attempt = Attempt(self._probe, site, until, started=begun, redaction=self._redaction)
         settled = await self._exchange(entry, attempt)
         answer, failure = attempt.answer, attempt.failure
         if answer is not None and answer.status < 500:

@@ -11,8 +11,10 @@ import contextlib
 import functools
 import itertools
 import os
+import re
 import ssl
 import weakref
+from collections.abc import Sequence
 from contextvars import ContextVar
 from time import monotonic
 from types import SimpleNamespace
@@ -131,6 +133,13 @@ class _Connector(aiohttp.TCPConnector):
         return sum(protocol.connected for protocol in list(self._numbers))
 
 
+class _NoCookies(aiohttp.DummyCookieJar):
+    """Reads none, either: aiohttp would log the name of one that it does not like."""
+
+    def update_cookies_from_headers(self, headers: Sequence[str], response_url: URL) -> None:
+        """Do nothing."""
+
+
 class _Exchange:
     """One attempt and the task that carries it, which outlives the caller's."""
 
@@ -202,7 +211,7 @@ class AiohttpPool(Pool):
                 keepalive_timeout=self._settings.idle_timeout,
                 socket_factory=lent_socket,
             ),
-            cookie_jar=aiohttp.DummyCookieJar(),
+            cookie_jar=_NoCookies(),
             trace_configs=[_TRACE],
             headers={"User-Agent": USER_AGENT},
             trust_env=trust_env,
@@ -397,6 +406,8 @@ def _failure(error: Exception, attempt: Attempt) -> TransportFailure:
     return TransportFailure(row, f"{row.value} ({_said(error) or type(error).__name__})")
 
 
+_QUOTED: Final = re.compile(r"""b?(['"]).*\1""", re.DOTALL)
+
 _Rule = tuple[tuple[type[BaseException], ...], Row]
 
 _BEFORE: Final[tuple[_Rule, ...]] = (
@@ -424,11 +435,11 @@ def _row_after(error: Exception, attempt: Attempt) -> Row:
 
 
 def _said(error: Exception) -> str:
-    """The reason in words of ours: the text of aiohttp's errors may hold the URL, and that the key."""
+    """The reason in words of ours: aiohttp's errors may quote the URL, or what the server sent, cut anywhere."""
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         return getattr(error.certificate_error, "verify_message", "")
     if isinstance(error, aiohttp.ClientResponseError):
-        return error.message[:200]
+        return _QUOTED.sub("...", error.message).strip(" \n\t.:^")
     cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
     number = cause.errno if isinstance(cause, OSError) else None
     return os.strerror(number) if number is not None and number > 0 else ""

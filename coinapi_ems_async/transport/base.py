@@ -23,6 +23,7 @@ from ..answers import Reading, read_answer
 from ..matrix import Kind, Row
 from ..operations import Request
 from ..outcomes import AttemptRecord, Phase, Timing
+from ..redaction import NOTHING_HIDDEN, Redaction
 
 __all__ = [
     "Attempt",
@@ -82,7 +83,8 @@ class Attempt:
     are `time.monotonic`'s: that is the clock of asyncio's loop, and uvloop's own is a millisecond fine.
     `connected` is when it began, unless a connection had to be waited for. `carrier` is who has it now. `rivals`
     are attempts at the same change elsewhere: of all of them only one is ever marked. `unused_since` is when a
-    shared connection had been used last when it took the attempt, None on others: they know that themselves.
+    shared connection had been used last when it took the attempt, None on others: they know that themselves. `redaction`
+    knows what must not stand in messages, though a server may say it.
     """
 
     __slots__ = (
@@ -100,6 +102,7 @@ class Attempt:
         "not_after",
         "on_settled",
         "reading",
+        "redaction",
         "request",
         "reused",
         "rivals",
@@ -135,12 +138,14 @@ class Attempt:
         not_after: float | None = None,
         bearer: str | None = None,
         started: float | None = None,
+        redaction: Redaction = NOTHING_HIDDEN,
     ) -> None:
         self.request = request
         self.site = site
         self.until = until
         self.not_after = not_after
         self.bearer = bearer
+        self.redaction = redaction
         self.started = self.connected = monotonic() if started is None else started
         self.committed = self.first_byte = self.done = self.decoded = self.connection = self.unused_since = None
         self.transport = self.carrier = self.answer = self.reading = self.failure = None
@@ -221,7 +226,8 @@ class Attempt:
         self.done = monotonic()
         self.answer = answer
         headers = _NO_HEADERS if 200 <= answer.status < 300 else answer.headers
-        self.reading = reading = read_answer(self.request, answer.status, headers, answer.body)
+        redaction = self.redaction if self.bearer is None else self._redaction_with(self.bearer)
+        self.reading = reading = read_answer(self.request, answer.status, headers, answer.body, redaction)
         self.decoded = monotonic()
         self._tell()
         return reading.row is not _OUT_OF_STEP
@@ -230,9 +236,17 @@ class Attempt:
         """Settle without a complete answer; whatever came first stays."""
         if self.done is None:
             self.done = monotonic()
+            redaction = self.redaction if self.bearer is None else self._redaction_with(self.bearer)
+            said = redaction.line(failure.message)
+            if said != failure.message:
+                failure = type(failure)(failure.row, said)
             # A traceback would hold on to the frames it passed, and those to us.
             self.failure = failure.with_traceback(None)
             self._tell()
+
+    def _redaction_with(self, bearer: str) -> Redaction:
+        self.redaction.hide_token(bearer)
+        return self.redaction
 
     def _tell(self) -> None:
         if self.waiter is not None and not self.waiter.done():

@@ -58,7 +58,7 @@ def decoded_body(raw_headers: Sequence[tuple[bytes, bytes]], body: bytes, limit:
 def _inflated(encoding: bytes, body: bytes, limit: int) -> bytes:
     window = _WINDOWS.get(encoding)
     if window is None:
-        said = encoding[:40].decode("ascii", "replace")
+        said = encoding.decode("latin-1")  # whole: half a secret could not be told from other text
         raise TransportFailure(Row.MALFORMED, f"the answer is encoded as {said!r}, which was not asked for")
     if encoding == b"deflate" and not _has_zlib_header(body):
         window = -15  # what several servers call deflate

@@ -1,6 +1,7 @@
 """What is under way on an HTTP/2 connection: h2's state of it, and every answer in the making. No I/O here."""
 
 import contextlib
+import logging
 from collections import deque
 from typing import Any, Final
 
@@ -29,6 +30,8 @@ STREAM_WINDOW: Final = 4 * 1024 * 1024
 CONNECTION_WINDOW: Final = 16 * 1024 * 1024
 _BURST: Final = 0.1
 """Seconds: what is sent within them is one use of the connection, whose end may still be on its way."""
+
+logging.getLogger("hpack").setLevel(logging.INFO)  # below that it tells every header that a server sends
 
 
 class Machine(H2Connection):
