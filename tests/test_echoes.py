@@ -253,6 +253,17 @@ async def test_the_raw_answer_stays_as_it_is_and_the_useful_part_of_the_message(
     assert "refused caller: Invalid API key <hidden>: ask again; check the API key" in str(error)
 
 
+async def test_a_page_becomes_one_line_of_a_sane_length() -> None:
+    page = b"<html>
+" + b"<p>	no[31m way</p>
+" * 1_000
+    async with ScriptedServer(lambda seen: answer(page, 400)) as server, client_of(server.url) as ems:
+        outcome = await ems.orders.submit(an_order())
+    assert outcome.message.startswith("<html> <p> no [31m way</p> <p> no")
+    assert outcome.message.isprintable()
+    assert len(outcome.message) == 500
+
+
 @pytest.mark.parametrize(
     ("body", "why"),
     [
