@@ -19,6 +19,7 @@ from coinapi_ems_async import (
     EMSClient,
     EMSError,
     NoAuth,
+    Rejected,
     Settings,
     Unknown,
     ValidationFailed,
@@ -254,11 +255,10 @@ async def test_the_raw_answer_stays_as_it_is_and_the_useful_part_of_the_message(
 
 
 async def test_a_page_becomes_one_line_of_a_sane_length() -> None:
-    page = b"<html>
-" + b"<p>	no[31m way</p>
-" * 1_000
+    page = b"<html>\r\n" + b"<p>\tno\x1b[31m way</p>\n" * 1_000
     async with ScriptedServer(lambda seen: answer(page, 400)) as server, client_of(server.url) as ems:
         outcome = await ems.orders.submit(an_order())
+    assert isinstance(outcome, Rejected)
     assert outcome.message.startswith("<html> <p> no [31m way</p> <p> no")
     assert outcome.message.isprintable()
     assert len(outcome.message) == 500

@@ -83,8 +83,8 @@ class Attempt:
     are `time.monotonic`'s: that is the clock of asyncio's loop, and uvloop's own is a millisecond fine.
     `connected` is when it began, unless a connection had to be waited for. `carrier` is who has it now. `rivals`
     are attempts at the same change elsewhere: of all of them only one is ever marked. `unused_since` is when a
-    shared connection had been used last when it took the attempt, None on others: they know that themselves. `redaction`
-    knows what must not stand in messages, though a server may say it.
+    shared connection had been used last when it took the attempt, None on others: they know that themselves.
+    `redaction` knows what must not stand in messages, though a server may say it.
     """
 
     __slots__ = (
