@@ -12,6 +12,7 @@ import msgspec
 from .doubts import Doubt, UnresolvedOrder, is_of_another, maybe_another
 from .models.orders import ExecutionReport
 from .outcomes import Accepted, Evidence, NotSent, Outcome, Rejected, RejectedReason, Unknown
+from .redaction import one_line
 
 __all__ = ["OrderLedger"]
 
@@ -249,7 +250,7 @@ class OrderLedger:
             return
         outcome: Outcome = Accepted(client_order_id=name, site=site, report=report)
         if report.is_rejected:
-            reason, said = RejectedReason.EXCHANGE, report.error_message or ""
+            reason, said = RejectedReason.EXCHANGE, one_line(report.error_message or "")
             outcome = Rejected(
                 client_order_id=name, site=site, report=report, reason=reason, status=200, message=said
             )

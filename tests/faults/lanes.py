@@ -132,9 +132,9 @@ class Lane:
 
     async def run_undisturbed(self, case: Case) -> Ended:
         """Run a case; again, if its connection carried what the client does by itself as well (HTTP/2), or if this
-        machine was too busy for its short time to reach the break."""
-        for _ in range(_TRIES):
-            ended = await self.run(case.call, case.what, kept=case.kept, timeout=case.timeout)
+        machine was too busy for its short time to reach the break: then with twice the time."""
+        for turn in range(_TRIES):
+            ended = await self.run(case.call, case.what, kept=case.kept, timeout=case.timeout * 2**turn)
             is_alone = self.line.requests == 1 + case.kept
             came = ended.size[case.what.direction]
             is_reached = ended.broken or case.what.action != "freeze" or 0 < came < case.what.after
