@@ -8,6 +8,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from enum import Enum
+from time import monotonic
 from typing import Any, Final
 
 from .database import Row, add_endings, add_orders, checkpoint
@@ -25,6 +26,9 @@ _PORTION: Final = 16
 """Of them in one transaction: an order that comes meanwhile waits for no more than that."""
 _CROWD: Final = 128
 """How many of them go along with orders, so that orders without a pause do not hold them up for ever."""
+_FOUND_FOR: Final = 0.01
+"""Seconds for which the files are taken to be where they were seen: a look gives up the interpreter's lock,
+which in a burst has to be won back from the event loop."""
 _FOLDED_EVERY: Final = 1_000
 """Works after which the log is folded into the file: 4 to 8 MB of log. A thread of its own does it, for it ends in
 fsyncs, and no order is to wait for those."""
@@ -94,6 +98,7 @@ class Writer:
         self._lock = lock
         self._landed = landed
         self._place = place
+        self._found_until = 0.0
         self._fold_beside = fold
         self._is_synced = is_synced
         self._loop = asyncio.get_running_loop()
@@ -203,14 +208,19 @@ class Writer:
         """Refuse the orders if their files are not those that the next start will find.
 
         After the commit, not before it: then the record of an order that is told as recorded was in the files at
-        these paths at some moment, and what removes them later could as well come after the order is sent. Those
-        refused here stand in the old file, wherever it is, and get their ending there.
+        these paths at some moment, or 10 ms before it, and what removes them later could as well come after the
+        order is sent. Those refused here stand in the old file, wherever it is, and get their ending there.
         """
         orders = [work for work in works if work.kind is Kind.ORDER and work.error is None]
-        if orders and (lost := self._place.lost()) is not None:
-            error = FileNotFoundError(lost)
-            for work in orders:
-                work.error = error
+        if not orders or monotonic() < self._found_until:
+            return
+        lost = self._place.lost()
+        if lost is None:
+            self._found_until = monotonic() + _FOUND_FOR
+            return
+        error = FileNotFoundError(lost)
+        for work in orders:
+            work.error = error
 
     def _transact(self, works: list[Work]) -> Exception | None:
         connection = self._connection

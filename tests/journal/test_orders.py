@@ -115,6 +115,7 @@ async def test_no_order_is_sent_while_its_record_would_not_be_found(
     async with client(sim, path) as ems:
         first, *lost, last = (an_order() for _ in range(4))
         assert isinstance(await ems.orders.submit(first), Accepted)
+        await asyncio.sleep(0.02)  # what was seen holds for 10 ms
         move(file, away, is_replaced=is_replaced)
         for outcome in [await ems.orders.submit(order) for order in (*lost, lost[0])]:
             assert isinstance(outcome, NotSent)
@@ -134,6 +135,7 @@ async def test_no_order_is_sent_while_its_record_would_not_be_found(
 async def test_a_journal_that_is_deleted_stays_so(sim: Simulator, path: Path) -> None:
     async with client(sim, path) as ems:
         assert isinstance(await ems.orders.submit(an_order()), Accepted)
+        await asyncio.sleep(0.02)
         os.remove(path)
         order = an_order()
         assert isinstance(await ems.orders.submit(order), NotSent)
