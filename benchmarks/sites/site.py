@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import msgspec
 
-from coinapi_ems_async.simulator import FaultPlan, Pace, Simulator
+from coinapi_ems_async.simulator import FaultPlan, Injection, Pace, Simulator
 
 from .jitter import Jitter, made_jitter
 from .relay import IdleRelay
@@ -27,6 +27,8 @@ __all__ = ["Command", "Task", "main"]
 _RECORDED: Final = 20_000
 _FEW_RECORDS: Final = 5_000
 _NEVER: Final = 1_000_000
+_NO_HOMES: Final = Injection(operation="exchanges", status=200, body=[], times=None)
+"""An exchange's home is not left for little, which costs round trips on purpose: here they alone are judged."""
 
 
 class Task(msgspec.Struct, kw_only=True):
@@ -107,6 +109,7 @@ class Process:
         """Start; returns the URL that clients are to be told."""
         await self.sim.start()
         if self._task.elsewhere:
+            self.sim.inject(_NO_HOMES)
             return self.sim.management_url
         self.sim.inject(self.weather)
         url = self.sim.site_urls[self._task.site]
