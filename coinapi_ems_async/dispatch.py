@@ -30,7 +30,7 @@ from .operations import Request
 from .orphans import Orphans
 from .outcomes import Accepted, NotSent, NotSentReason, Outcome, Rejected, Unknown
 from .reconcile import Reconciler
-from .redaction import NOTHING_HIDDEN, Redaction
+from .redaction import Redaction
 from .rounds import Round, Rounds
 from .settings import Settings
 from .sites.health import Health
@@ -72,7 +72,7 @@ class Dispatcher:
         settings: Settings,
         auth: Auth,
         observer: Observer,
-        redaction: Redaction = NOTHING_HIDDEN,
+        redaction: Redaction,
     ) -> None:
         self._roster = roster
         self._ledger = ledger
@@ -375,6 +375,8 @@ class Dispatcher:
         started, until = monotonic(), call.until
         if call.kind is READ:
             until = min(until, started + self._settings.read_try_timeout)
+        if token is not None:
+            self._redaction.hide_token(token)
         request, site = call.request, entry.site.id
         attempt = Attempt(request, site, until, call.not_after, token, started, self._redaction)
         if self._closing and not even_when_closing:

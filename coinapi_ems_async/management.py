@@ -100,6 +100,8 @@ class Management:
             waiting.fail(TransportFailure(Row.POOL_WAIT, "other calls of the management API took all the time"))
             return waiting
         try:
+            if token is not None:
+                self._redaction.hide_token(token)
             until = monotonic() + timeout
             attempt = Attempt(request, _SITE, until, bearer=token, redaction=self._redaction)
             await self._carry(attempt)

@@ -23,6 +23,7 @@ from coinapi_ems_async.dispatch import Dispatcher
 from coinapi_ems_async.ledger import OrderLedger
 from coinapi_ems_async.matrix import Row
 from coinapi_ems_async.observer import Observer
+from coinapi_ems_async.redaction import Redaction
 from coinapi_ems_async.sites.health import Health
 from coinapi_ems_async.sites.roster import Roster, SiteEntry
 from coinapi_ems_async.transport.base import Attempt, TransportFailure, WireAnswer
@@ -46,7 +47,9 @@ class Field:
             self.roster.good(self.entry(name))
             self.roster.sampled(self.entry(name), 0.005 + 0.02 * place)
         self.ledger = OrderLedger(100)
-        self.dispatcher = Dispatcher(self.roster, self.ledger, settings, ApiKeyHeader(), Observer(None))
+        self.dispatcher = Dispatcher(
+            self.roster, self.ledger, settings, ApiKeyHeader(), Observer(None), Redaction()
+        )
 
     def entry(self, name: str) -> SiteEntry:
         return self.roster.entries[url(name)]

@@ -116,10 +116,6 @@ class Journal:
         """Whether it takes no more orders."""
         return self._is_closing
 
-    def hide(self, secret: bytes) -> None:
-        """Keep something else out of the file from now on, such as a bearer token."""
-        self._redaction.hide_token(secret.decode())
-
     # An order's way
 
     async def record(self, row: Row, until: float) -> Intent:

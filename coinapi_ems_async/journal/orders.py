@@ -41,9 +41,6 @@ class OrderRecorder:
         self._end(call, intent)
 
     def _end(self, call: Call, intent: Intent) -> None:
-        for one in call.tries:
-            if one.attempt.bearer is not None:
-                self._journal.hide(one.attempt.bearer.encode())
         if call.report is not None:
             last = call.tries[-1]
             answer = last.attempt.answer

@@ -84,7 +84,7 @@ class Attempt:
     `connected` is when it began, unless a connection had to be waited for. `carrier` is who has it now. `rivals`
     are attempts at the same change elsewhere: of all of them only one is ever marked. `unused_since` is when a
     shared connection had been used last when it took the attempt, None on others: they know that themselves.
-    `redaction` knows what must not stand in messages, though a server may say it.
+    `redaction` knows what must not stand in messages, though a server may say it, `bearer` as well.
     """
 
     __slots__ = (
@@ -226,8 +226,7 @@ class Attempt:
         self.done = monotonic()
         self.answer = answer
         headers = _NO_HEADERS if 200 <= answer.status < 300 else answer.headers
-        redaction = self.redaction if self.bearer is None else self._redaction_with(self.bearer)
-        self.reading = reading = read_answer(self.request, answer.status, headers, answer.body, redaction)
+        self.reading = reading = read_answer(self.request, answer.status, headers, answer.body, self.redaction)
         self.decoded = monotonic()
         self._tell()
         return reading.row is not _OUT_OF_STEP
@@ -236,17 +235,12 @@ class Attempt:
         """Settle without a complete answer; whatever came first stays."""
         if self.done is None:
             self.done = monotonic()
-            redaction = self.redaction if self.bearer is None else self._redaction_with(self.bearer)
-            said = redaction.line(failure.message)
+            said = self.redaction.line(failure.message)
             if said != failure.message:
                 failure = type(failure)(failure.row, said)
             # A traceback would hold on to the frames it passed, and those to us.
             self.failure = failure.with_traceback(None)
             self._tell()
-
-    def _redaction_with(self, bearer: str) -> Redaction:
-        self.redaction.hide_token(bearer)
-        return self.redaction
 
     def _tell(self) -> None:
         if self.waiter is not None and not self.waiter.done():
