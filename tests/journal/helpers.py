@@ -28,6 +28,11 @@ def change(path: Path, *statements: str) -> None:
             connection.execute(statement)
 
 
+def seen(sim: Simulator) -> list[str | None]:
+    """Return the ids of the new orders that were asked for."""
+    return [record.client_order_id for record in sim.requests if record.operation == "order_new"]
+
+
 def contents(folder: Path) -> list[bytes]:
     return [one.read_bytes() for one in folder.iterdir()]
 
