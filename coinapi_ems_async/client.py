@@ -307,8 +307,9 @@ class EMSClient:
     @property
     def dispatcher(self) -> "Dispatcher":
         """Carries calls to sites. Raises UsageError: if the client is not open, or in another event loop."""
-        session = self._session  # once more in `_ready`, but this is on the way of every order
-        if session is None or not self._is_open or get_ident() != self._thread or not self._is_running():
+        # Once more in `_ready`, but this is on the way of every order.
+        session, is_running = self._session, self._is_running
+        if session is None or not self._is_open or get_ident() != self._thread or not is_running():
             session = self._ready()
         return session.dispatcher
 

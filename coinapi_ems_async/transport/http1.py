@@ -83,6 +83,35 @@ class RequestHeads:
 class Http1Connection(Connection, asyncio.Protocol):
     """One connection, plain or TLS; never used again after a time-out, an abandoned read or a broken answer."""
 
+    # Beyond 30 attributes CPython keeps them in a dict for each object, and many connections crowd the caches.
+    __slots__ = (
+        "_attempt",
+        "_broken",
+        "_closed_by_peer",
+        "_closing",
+        "_has_pending",
+        "_head",
+        "_heads",
+        "_heard_at",
+        "_in_head",
+        "_interim",
+        "_is_chunked",
+        "_is_framed",
+        "_is_usual",
+        "_keeps",
+        "_max_body",
+        "_parser",
+        "_parts",
+        "_received",
+        "_size",
+        "_stall",
+        "_stall_timer",
+        "_status",
+        "_tail",
+        "_transport",
+        "_whole",
+    )
+
     def __init__(self, owner: Owner, generation: int, heads: RequestHeads, settings: Settings) -> None:
         super().__init__(owner, generation)
         self._heads = heads
@@ -124,17 +153,16 @@ class Http1Connection(Connection, asyncio.Protocol):
         """Exchanges under way."""
         return self._attempt is not None
 
-    @property
     def room(self) -> int:
-        """How many more exchanges may begin now."""
+        """Return how many more exchanges may begin now."""
         return 0 if self._closing or self._attempt is not None else 1
 
     def is_usable(self) -> bool:
         """Whether a request may be sent now; asks the descriptor itself."""
-        transport = self._transport
+        transport, has_pending = self._transport, self._has_pending
         if self._closing or self._attempt is not None or transport is None or transport.is_closing():
             return False
-        return not self._has_pending()
+        return not has_pending()
 
     def close(self) -> None:
         """End, when the exchange under way has ended if there is one."""
@@ -471,6 +499,8 @@ class BufferedHttp1Connection(Http1Connection, asyncio.BufferedProtocol):
     asyncio's own loop makes a new object of 256 KiB for each read of a plain socket, which glibc maps and unmaps
     every time: 5 us of an order's 80. Everything read is taken in before the next read, so one buffer serves all.
     """
+
+    __slots__ = ("_buffer", "_view")
 
     def __init__(
         self, owner: Owner, generation: int, heads: RequestHeads, settings: Settings, buffer: bytearray

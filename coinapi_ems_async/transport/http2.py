@@ -75,12 +75,11 @@ class Http2Connection(Connection, asyncio.Protocol):
     credentials.
     """
 
-    is_shared = True
-
     def __init__(
         self, owner: Owner, generation: int, base_url: str, credentials: Credentials, settings: Settings
     ) -> None:
         super().__init__(owner, generation)
+        self.is_shared = True
         self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._settings = settings
         self._blocks = RequestBlocks(base_url, credentials)
@@ -121,9 +120,8 @@ class Http2Connection(Connection, asyncio.Protocol):
         """Exchanges under way, those that wait for a stream included."""
         return len(self._streams) + len(self._waiting)
 
-    @property
     def room(self) -> int:
-        """How many more exchanges may begin now; 0 while any has to wait."""
+        """Return how many more exchanges may begin now; 0 while any has to wait."""
         if self._closing or self._waiting:
             return 0
         return max(0, self._limit - len(self._streams))
@@ -492,7 +490,7 @@ class Http2Connection(Connection, asyncio.Protocol):
             return
         if (self._inside or self._is_amid) and self._stall_timer is None:
             self._watch_for_stalls()
-        if self._may_be_roomier and self.room > 0:
+        if self._may_be_roomier and self.room() > 0:
             self._may_be_roomier = False
             self.owner.roomier(self)
 

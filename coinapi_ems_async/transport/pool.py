@@ -122,7 +122,7 @@ class SitePool(Pool):
 
     def is_at_hand(self) -> bool:
         """Whether a request could go out at once; asks the descriptors themselves."""
-        return any(one.room > 0 and one.is_usable() for one in self._ready)
+        return any(one.room() > 0 and one.is_usable() for one in self._ready)
 
     def is_outdated(self, attempt: Attempt) -> bool:
         """Whether the attempt's connection is older than the last `clear`."""
@@ -154,7 +154,7 @@ class SitePool(Pool):
         while self._ready:
             connection = self._ready[-1]
             if connection.is_shared:
-                if connection.room > 0 and connection.is_usable():
+                if connection.room() > 0 and connection.is_usable():
                     return connection
                 self._unlist(connection)
                 continue
@@ -173,7 +173,7 @@ class SitePool(Pool):
         if attempt.request.operation.kind is READ:
             self._taken_by_reads -= 1
         free = None
-        if not connection.is_listed and connection.room > 0:
+        if not connection.is_listed and connection.room() > 0:
             # A shared one may have room for many now, and whoever has to wait for it would find it unlisted.
             if (self._orders or self._reads) and not connection.is_shared:
                 free = connection
@@ -190,7 +190,7 @@ class SitePool(Pool):
 
     def roomier(self, connection: Connection) -> None:
         """Serve whoever waits: a shared connection takes more."""
-        if connection.room > 0:
+        if connection.room() > 0:
             self._list(connection)
         self._serve()
 
@@ -275,7 +275,7 @@ class SitePool(Pool):
         limit = _RENEW_AT * self._idle.limit
         # What is in use was idle a moment ago at most.
         good = sum(
-            one.room > 0 if one.is_shared else one.running > 0 or now - one.idle_since < limit
+            one.room() > 0 if one.is_shared else one.running > 0 or now - one.idle_since < limit
             for one in self._connections
         )
         return good + len(self._opening) < self._warm and now >= self._warm_after
@@ -419,7 +419,7 @@ async def _is_good(connection: Connection) -> bool:
     A shared one needs no more than room: it lets requests wait by itself.
     """
     for _ in range(_TURNS):
-        if connection.room <= 0:
+        if connection.room() <= 0:
             return False
         if connection.is_shared or connection.is_usable():
             return True

@@ -75,7 +75,7 @@ class Keeper:
         self.finished_with.append(attempt)
 
     def roomier(self, connection: Connection) -> None:
-        self.roomier_at.append(connection.room)
+        self.roomier_at.append(connection.room())
 
     def ended(self, connection: Connection, *, by_peer: bool) -> None:
         self.ends.append(by_peer)

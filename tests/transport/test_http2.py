@@ -13,7 +13,7 @@ from coinapi_ems_async.matrix import Row
 from coinapi_ems_async.operations import ACCOUNT_SAVE, Request
 from coinapi_ems_async.transport.base import Attempt
 from coinapi_ems_async.transport.frames import USER_AGENT
-from coinapi_ems_async.transport.http2 import LAST_STREAM, Http2Connection
+from coinapi_ems_async.transport.http2 import LAST_STREAM
 
 from .peer import KEY, READ, Line, order, report, reset, row, settings_frame, window
 
@@ -172,7 +172,7 @@ async def test_the_pool_hears_of_more_streams_though_nobody_waits() -> None:
 
 async def test_no_stream_at_all_is_waited_for_too() -> None:
     line = Line({STREAMS: 0})
-    assert line.connection.room == 0
+    assert line.connection.room() == 0
     attempt = line.send()
     assert not sent(attempt)
     line.hear(settings_frame({STREAMS: 1}))
@@ -180,7 +180,7 @@ async def test_no_stream_at_all_is_waited_for_too() -> None:
 
 
 async def test_a_hundred_streams_if_the_server_sets_no_limit() -> None:
-    assert Line().connection.room == 100
+    assert Line().connection.room() == 100
 
 
 async def test_a_body_waits_until_it_fits_the_connection_window() -> None:
@@ -188,7 +188,7 @@ async def test_a_body_waits_until_it_fits_the_connection_window() -> None:
     assert sent(line.send(large(65_000)))
     second = line.send(large(1_000))
     assert not sent(second)
-    assert line.connection.room == 0
+    assert line.connection.room() == 0
     line.listen()
     line.hear(window(464))
     assert not sent(second)
@@ -271,7 +271,7 @@ async def test_a_large_body_given_up_lets_those_behind_it_go() -> None:
     assert not sent(small)
     line.connection.abort(stuck)
     assert sent(small)
-    assert line.connection.room == 99
+    assert line.connection.room() == 99
 
 
 # Room
@@ -279,13 +279,13 @@ async def test_a_large_body_given_up_lets_those_behind_it_go() -> None:
 
 async def test_room_counts_down_and_up() -> None:
     line = Line({STREAMS: 2})
-    rooms = [line.connection.room]
+    rooms = [line.connection.room()]
     first, _, third = (line.send(), line.send(), line.send())
-    rooms.append(line.connection.room)
+    rooms.append(line.connection.room())
     line.hear(line.answer(1, report(first.request)))  # the third goes
-    rooms.append(line.connection.room)
+    rooms.append(line.connection.room())
     line.hear(line.answer(5, report(third.request)))
-    rooms.append(line.connection.room)
+    rooms.append(line.connection.room())
     assert rooms == [2, 0, 0, 1]
     assert line.connection.running == 1
 
@@ -294,7 +294,7 @@ async def test_the_pool_hears_of_room_that_comes_with_fewer_who_wait() -> None:
     line = Line({STREAMS: 2})
     first, second, _third = line.send(), line.send(), line.send()
     line.hear(line.answer(1, report(first.request)) + line.answer(3, report(second.request)))
-    assert line.connection.room == 1
+    assert line.connection.room() == 1
     assert line.owner.roomier_at == [1]
 
 
@@ -303,7 +303,7 @@ async def test_fewer_streams_than_are_open_is_no_room() -> None:
     line.send()
     line.send()
     line.hear(settings_frame({STREAMS: 1}))
-    assert line.connection.room == 0
+    assert line.connection.room() == 0
 
 
 async def test_the_last_stream_number_ends_the_connection_politely() -> None:
@@ -311,7 +311,7 @@ async def test_the_last_stream_number_ends_the_connection_politely() -> None:
     line.connection._next = LAST_STREAM
     attempt = line.send()
     assert line.requests() == [LAST_STREAM]
-    assert line.connection.room == 0
+    assert line.connection.room() == 0
     refused = line.send()
     assert row(refused) is Row.STALE_CONNECTION
     line.hear(line.answer(LAST_STREAM, report(attempt.request)))
@@ -336,7 +336,7 @@ async def test_a_request_under_way_is_cancelled_alone() -> None:
     line.hear(line.answer(3, report(attempt.request)))  # it was on its way
     line.hear(line.answer(1, report(other.request)))
     assert row(other) is Row.SUCCESS
-    assert line.connection.room == 100
+    assert line.connection.room() == 100
     assert line.owner.finished_with == [attempt, other]
 
 
@@ -408,8 +408,9 @@ async def test_it_shows_no_secret() -> None:
 
 
 async def test_it_is_shared() -> None:
-    assert Http2Connection.is_shared
-    assert Line().connection.keep_alive is None
+    connection = Line().connection
+    assert connection.is_shared
+    assert connection.keep_alive is None
 
 
 def test_h2_is_imported_only_when_it_is_wanted() -> None:

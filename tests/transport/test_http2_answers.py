@@ -174,7 +174,7 @@ async def test_an_answer_to_another_order_ends_the_connection_after_the_others()
     attempt, other = line.send(), line.send()
     line.hear(line.answer(1, report(order())))
     assert row(attempt) is Row.OUT_OF_STEP
-    assert line.connection.room == 0
+    assert line.connection.room() == 0
     line.hear(line.answer(3, report(other.request)))
     assert row(other) is Row.SUCCESS
     assert line.cable.is_closing()
@@ -262,7 +262,7 @@ async def test_what_breaks_the_protocol_ends_the_connection(form: Callable[[Line
     assert [row(one) for one in (attempt, other, waiting)] == [Row.MALFORMED] * 3
     assert row(late) is Row.STALE_CONNECTION
     assert attempt.answer is None
-    assert line.connection.room == line.connection.running == 0
+    assert line.connection.room() == line.connection.running == 0
     assert line.cable.is_closing()
     goodbye = line.goodbye()
     assert goodbye is not None
@@ -283,7 +283,7 @@ async def test_a_length_that_is_not_one_is_no_success(fields: Fields, cut: Cut) 
     attempt = line.send(READ)
     line.hear(line.answer(1, b"[]", fields=fields), cut)
     assert row(attempt) is Row.MALFORMED
-    assert line.connection.room == 0
+    assert line.connection.room() == 0
 
 
 ALONE: dict[str, Callable[[Line], bytes]] = {
@@ -322,7 +322,7 @@ async def test_a_broken_answer_does_not_take_the_others_with_it(form: Callable[[
     assert attempt.answer is None
     if form is not ALONE["a window too wide"]:
         assert row(waiting) is Row.STALE_CONNECTION
-        assert line.connection.room == 0
+        assert line.connection.room() == 0
     line.hear(line.answer(3, report(other.request)), cut)
     assert row(other) is Row.SUCCESS
     line.listen()
@@ -363,7 +363,7 @@ async def test_a_refused_stream_is_proof_until_something_is_heard_of_it(
     }
     line.hear(said[before] + reset(1, code), cut)
     assert row(attempt) is expected
-    assert line.connection.room == 99
+    assert line.connection.room() == 99
     line.hear(line.answer(3, report(other.request)), cut)
     assert row(other) is Row.SUCCESS
 
@@ -405,7 +405,7 @@ async def test_a_goodbye_proves_what_was_not_processed(
     assert rows(line, attempts, *(goaway(last, code) for last in lasts), cut=cut) == expected
     assert row(waiting) is Row.STALE_CONNECTION
     assert waiting.committed is None
-    assert line.connection.room == 0
+    assert line.connection.room() == 0
     assert row(line.send()) is Row.STALE_CONNECTION
     for number, attempt in zip((1, 3, 5), attempts, strict=True):
         if row(attempt) is None:

@@ -39,7 +39,7 @@ async def test_a_line_that_crawls_takes_nothing_more_and_brings_what_is_under_wa
     asked_at = monotonic()
     given_up(line)
     assert line.connection.is_usable()
-    while line.connection.room:
+    while line.connection.room():
         line.hear(settings_frame(None, "ACK"))  # whatever it brings, it is not what was asked for
         await asyncio.sleep(0.005)
         assert monotonic() - asked_at < 5
@@ -56,7 +56,7 @@ async def test_a_server_that_takes_its_time_may() -> None:
     line = Line(http2_ping_timeout=SOON)
     line.hear(ping(given_up(line), "ACK"))
     await asyncio.sleep(2 * SOON)
-    assert line.connection.room == 100
+    assert line.connection.room() == 100
 
 
 async def test_the_answer_to_another_question_is_none_to_this() -> None:
@@ -65,7 +65,7 @@ async def test_the_answer_to_another_question_is_none_to_this() -> None:
     line.hear(ping(b"ems-ping", "ACK"))
     await until(lambda: line.owner.ends)
     assert line.owner.ends == [False]
-    assert not line.connection.room
+    assert not line.connection.room()
 
 
 async def test_it_does_not_ask_for_every_request_that_is_given_up() -> None:
@@ -88,7 +88,7 @@ async def test_one_given_up_before_there_was_room_is_reason_enough() -> None:
     line.connection.abort(waiting)
     assert row(waiting) is Row.ABANDONED
     assert len(questions(line)) == 1
-    await until(lambda: not line.connection.room and not line.connection.is_usable())
+    await until(lambda: not line.connection.room() and not line.connection.is_usable())
 
 
 @pytest.mark.parametrize("waited", [0.9, 1.1])

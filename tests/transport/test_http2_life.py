@@ -57,10 +57,10 @@ async def test_it_says_what_it_takes() -> None:
 async def test_it_is_ready_when_the_server_has_said_its_settings() -> None:
     line = Line(None)
     assert not line.connection.ready.done()
-    assert line.connection.room == 0
+    assert line.connection.room() == 0
     line.hear(settings_frame())
     await line.connection.ready
-    assert line.connection.room == 100
+    assert line.connection.room() == 100
     assert line.owner.roomier_at == []
     line.listen()
 
@@ -161,7 +161,7 @@ async def test_what_is_under_way_is_lost_with_it() -> None:
     assert rows == [Row.LOST, Row.LOST_REUSED, Row.CUT_ANSWER, Row.STALE_CONNECTION]
     assert len(line.owner.finished_with) == 4
     assert line.owner.ends == [False]
-    assert line.connection.room == line.connection.running == 0
+    assert line.connection.room() == line.connection.running == 0
     assert row(line.send()) is Row.STALE_CONNECTION
     line.connection.abort(first)
     line.connection.close()
@@ -173,7 +173,7 @@ async def test_a_fin_ends_it_too() -> None:
     line = Line()
     attempt = line.send()
     line.connection.eof_received()
-    assert line.connection.room == 0
+    assert line.connection.room() == 0
     line.cable.lose(None)
     await until(lambda: line.owner.ends)
     assert row(attempt) is Row.LOST
@@ -330,7 +330,7 @@ async def test_a_frame_that_stops_arriving_ends_the_connection(amid: str) -> Non
     line = Line(stall_timeout=0.05)
     first, second = line.send(), line.send()
     rooms: list[int] = []
-    first.on_settled = lambda _: rooms.append(line.connection.room)
+    first.on_settled = lambda _: rooms.append(line.connection.room())
     begun = monotonic()
     line.hear(line.head(1)[:-1] if amid == "frame" else headers(1, b"\x88"))
     await until(lambda: line.owner.ends)

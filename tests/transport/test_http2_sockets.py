@@ -229,7 +229,7 @@ async def test_many_requests_share_a_few_streams() -> None:
         assert connection.running == 300
         await until(lambda: len(owner.finished_with) == 300)
         assert {row(one) for one in attempts} == {Row.SUCCESS}
-        assert (connection.running, connection.room) == (0, 8)
+        assert (connection.running, connection.room()) == (0, 8)
         assert not connection._h2.streams  # h2 would keep them until it walks over all
         connection.close()
         await until(lambda: owner.ends)

@@ -34,7 +34,6 @@ class Line(Connection):
     def running(self) -> int:
         return self.attempt is not None
 
-    @property
     def room(self) -> int:
         return 0 if self.closing or self.attempt is not None else 1
 

@@ -72,7 +72,7 @@ async def blocked(site: Shared) -> tuple[Attempt, list[Attempt]]:
     first = site.send(order())
     behind = [site.send() for _ in range(5)]
     assert sent(first, *behind) == [False] * 6
-    assert site.lines[0].connection.room == 0
+    assert site.lines[0].connection.room() == 0
     return first, behind
 
 

@@ -92,7 +92,7 @@ class Exchange:
 
     def end(self) -> Verdict:
         """End the connection from the server's side, and return what became of it all."""
-        at_once, again = self.attempt.settled, self.connection.room > 0
+        at_once, again = self.attempt.settled, self.connection.room() > 0
         if not self.transport.closed:
             self.connection.eof_received()
         self.transport.closed = True
