@@ -132,7 +132,7 @@ class Dispatcher:
                 # How nearly all orders go. Not through `_run`: a coroutine more costs 0.5 us of an order's 22.
                 attempt = self._attempt(call, entry, None)
                 entry.pool.carry(attempt)
-                if attempt.committed is not None and attempt.done is None:
+                if attempt.done is None and (attempt.committed is not None or not self._may_race(attempt)):
                     try:
                         await self._waiter(entry, attempt)
                     except asyncio.CancelledError:
@@ -223,9 +223,8 @@ class Dispatcher:
                     return  # what was sent before decides
                 attempt = self._attempt(call, entry, token)
                 entry.pool.carry(attempt)
-            may_race = attempt.committed is None or call.kind is READ
             one = None
-            if attempt.done is None and may_race and len(self._roster.entries) > 1:
+            if attempt.done is None and self._may_race(attempt):
                 one = await self._rounds.finish(call, entry, attempt)
                 entry, attempt = one.entry, one.attempt
             elif attempt.done is None and monotonic() < attempt.until:
@@ -243,6 +242,11 @@ class Dispatcher:
             if not await self._goes_on_after(call, one):
                 return
             entry, attempt = self._pick(call), None
+
+    def _may_race(self, attempt: Attempt) -> bool:
+        """Whether other sites may yet take part."""
+        may_repeat = attempt.committed is None or attempt.request.operation.kind is READ
+        return may_repeat and len(self._roster.entries) > 1
 
     def _waiter(self, entry: SiteEntry, attempt: Attempt) -> "asyncio.Future[None]":
         """Begin to wait for an attempt."""

@@ -28,7 +28,7 @@ async def measure_probed(server: Server, transport: Any, plan: Plan) -> Probed:
         async def place() -> object:
             return await ems.orders.place(order, allow_duplicate_id=True)
 
-        turns = [await one_at_a_time(place, plan.probed_seconds) for _ in range(max(2, plan.rounds // 2))]
+        turns = [await one_at_a_time(place, plan.probed_seconds) for _ in range(plan.rounds)]
         sites = len(ems.sites)
     times = [time for turn in turns for time in turn]
     return Probed(
