@@ -106,14 +106,14 @@ class Call:
         "until",
     )
 
-    # One is made for every order: hardly any ever adds to the three sets.
+    # One is made for every order: hardly any ever adds to the three sets, or is asked for its tries.
     def __init__(self, request: Request, started: float, timeout: float, not_after: float | None = None) -> None:
         self.request = request
         self.kind = request.operation.kind
         self.started = started
         self.until = started + timeout
         self.not_after = not_after
-        self._tries: list[Try] = []
+        self._tries: list[Try] | None = None
         self._usual_end: tuple[SiteEntry, Attempt] | None = None
         self.again = self.report = self.outcome = self.doubt = self.number = None
         self.tried = self.given_up = self.spent = _NOTHING
@@ -121,6 +121,8 @@ class Call:
     @property
     def tries(self) -> list[Try]:
         """How each attempt ended, oldest first."""
+        if self._tries is None:
+            self._tries = []
         if self._usual_end is not None:
             entry, attempt = self._usual_end
             self._usual_end = None

@@ -172,19 +172,18 @@ class SitePool(Pool):
         self._taken -= 1
         if attempt.request.operation.kind is READ:
             self._taken_by_reads -= 1
-        free = None
+        queue = self._orders or self._reads
         if not connection.is_listed and connection.room() > 0:
             # A shared one may have room for many now, and whoever has to wait for it would find it unlisted.
-            if (self._orders or self._reads) and not connection.is_shared:
-                free = connection
-            else:
-                self._list(connection)
+            if queue and not connection.is_shared and self._hand_on(connection, queue):
+                return
+            self._list(connection)
         elif not connection.is_shared and attempt.given_up and self._warm_pause == _LEAST_WARM_PAUSE:
             # We end it ourselves, which says nothing against opening its successor at once. Each read that is
             # hedged costs a connection: with a pause there would be none left when another site's calls come.
             self._warm_after = 0.0
-        if self._orders or self._reads:
-            self._serve(free)
+        if queue:
+            self._serve()
         if self._watchers and not self._taken:
             self._tell()
 
@@ -220,22 +219,36 @@ class SitePool(Pool):
             connection.is_listed = False
             self._ready.remove(connection)
 
-    def _serve(self, free: Connection | None = None) -> None:
-        """Let those begin who wait, orders first, as far as there are slots and connections.
+    def _hand_on(self, connection: Connection, queue: OrderedDict[Attempt, None]) -> bool:
+        """Let who is next begin where an exchange ended just now, without the detour over the connections listed.
 
-        free: one for one exchange at a time that ended just now: whoever is next takes it without the detour over
-        those listed.
+        Returns whether that could be.
         """
-        if free is not None and (self._is_serving or not self._goes_on(free)):
-            self._list(free)
-            free = None
+        if self._is_serving or self._closed or connection.generation != self._generation:
+            return False
+        for_order = queue is self._orders
+        if not self._has_slot(for_order) or not connection.is_usable():
+            return False
+        attempt, _ = queue.popitem(last=False)
+        attempt.connected = monotonic()
+        self._is_serving = True
+        try:
+            self._begin(connection, attempt, for_order)
+        finally:
+            self._is_serving = False
+        if attempt.done is not None or self._taken < self._size:
+            self._serve()
+        return True
+
+    def _serve(self) -> None:
+        """Let those begin who wait, orders first, as far as there are slots and connections."""
         if self._is_serving:  # an exchange that ends as it begins comes back here
             return
         self._is_serving = True
         try:
             while (queue := self._orders or self._reads) and self._has_slot(queue is self._orders):
                 now = monotonic()
-                connection, free = self._pop(now) if free is None else free, None
+                connection = self._pop(now)
                 if connection is None:
                     self._open_more()
                     return
@@ -244,11 +257,6 @@ class SitePool(Pool):
                 self._begin(connection, attempt, queue is self._orders)
         finally:
             self._is_serving = False
-        if free is not None:  # those who wait are reads, and theirs is all taken
-            self._list(free)
-
-    def _goes_on(self, connection: Connection) -> bool:
-        return connection.generation == self._generation and not self._closed and connection.is_usable()
 
     # Opening
 
