@@ -129,7 +129,7 @@ class Dispatcher:
             elif self._auth.bearer is not None or (entry := self._roster.first_for_order(exchange_id)) is None:
                 await self._run(call)
             else:
-                # How nearly all orders go. Not through `_run`: a coroutine more costs 0.5 us of an order's 22.
+                # How nearly all orders go. Not through `_run`: a coroutine more costs 0.4 us of an order's 22.
                 attempt = self._attempt(call, entry, None)
                 entry.pool.carry(attempt)
                 if attempt.done is None and (attempt.committed is not None or not self._may_race(attempt)):
