@@ -78,10 +78,23 @@ class Line(Connection):
             self.owner.ended(self, by_peer=by_peer)
 
 
+class MarkingLine(Line):
+    """A line that marks what it carries, so that an exchange may end as it begins."""
+
+    def exchange(self, attempt: Attempt) -> None:
+        super().exchange(attempt)
+        try:
+            attempt.mark()
+        except TransportFailure as failure:
+            attempt.fail(failure)
+            self.finish()
+
+
 class Site:
     """Opens lines; `gate` holds handshakes back, `failure` makes them fail."""
 
-    def __init__(self) -> None:
+    def __init__(self, line: type[Line] = Line) -> None:
+        self.line = line
         self.lines: list[Line] = []
         self.gate = asyncio.Event()
         self.gate.set()
@@ -101,7 +114,7 @@ class Site:
             self.at_once -= 1
         if self.failure is not None:
             raise self.failure
-        line = Line(owner, generation)
+        line = self.line(owner, generation)
         self.lines.append(line)
         return line
 
@@ -552,4 +565,23 @@ async def test_a_line_for_which_only_reads_wait_that_may_not_have_it_is_kept() -
     line.finish()
     assert read.carrier is pool
     assert at_once(pool) is line
+    await pool.aclose()
+
+
+async def test_thousands_that_are_not_wanted_any_more_pass_in_one_turn() -> None:
+    site = Site(MarkingLine)
+    pool = a_pool(site, size=1)
+    line = await lease(pool)
+    waiting = [Attempt(ORDER, "site", until=monotonic() + 60) for _ in range(5_000)]
+    for attempt in waiting:
+        pool.carry(attempt)
+    for attempt in waiting[:-1]:
+        attempt.withdraw()
+    line.finish()
+    assert {attempt.failure and attempt.failure.row for attempt in waiting[:-1]} == {Row.ABANDONED}
+    assert waiting[-1].committed is not None
+    assert waiting[-1].carrier is line
+    assert pool.in_flight == 1
+    line.finish()
+    assert pool.in_flight == 0
     await pool.aclose()
