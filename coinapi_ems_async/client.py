@@ -307,7 +307,7 @@ class EMSClient:
     @property
     def dispatcher(self) -> "Dispatcher":
         """Carries calls to sites. Raises UsageError: if the client is not open, or in another event loop."""
-        # Once more in `_ready`, but this is on the way of every order.
+        # Once more in `_ready`, but every order passes here, and a function in a name costs less to call.
         session, is_running = self._session, self._is_running
         if session is None or not self._is_open or get_ident() != self._thread or not is_running():
             session = self._ready()

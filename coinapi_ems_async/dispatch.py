@@ -415,8 +415,6 @@ class Dispatcher:
         started, until = monotonic(), call.until
         if call.kind is READ:
             until = min(until, started + self._settings.read_try_timeout)
-        if token is not None:
-            self._redaction.hide_token(token)
         request, site = call.request, entry.site.id
         attempt = Attempt(request, site, until, call.not_after, token, started, self._redaction)
         if self._closing and not even_when_closing:

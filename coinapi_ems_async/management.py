@@ -96,12 +96,10 @@ class Management:
             async with asyncio.timeout(timeout):
                 await self._turn.acquire()
         except TimeoutError:
-            waiting = Attempt(request, _SITE, until=monotonic(), bearer=token)
+            waiting = Attempt(request, _SITE, until=monotonic())
             waiting.fail(TransportFailure(Row.POOL_WAIT, "other calls of the management API took all the time"))
             return waiting
         try:
-            if token is not None:
-                self._redaction.hide_token(token)
             until = monotonic() + timeout
             attempt = Attempt(request, _SITE, until, bearer=token, redaction=self._redaction)
             await self._carry(attempt)

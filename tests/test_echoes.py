@@ -1,11 +1,14 @@
 """A server that repeats what it was sent, in every place where its words may come up: no secret is among them."""
 
+import asyncio
 import json
 import logging
 import traceback
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import count
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -27,6 +30,7 @@ from coinapi_ems_async import (
 from coinapi_ems_async.auth import Auth
 
 from .conftest import an_order
+from .journal.helpers import contents
 from .wire import Reply, ScriptedServer, Seen, Transport, answer, client_of, report, server_for
 
 MARK = "5ca1ab1e"
@@ -241,6 +245,32 @@ async def test_no_probe_or_reading_of_the_table_shows_a_secret(
             assert ems.health().table_error
             assert ems.sites[0].last_error
     told.check(caplog, auth)
+
+
+@pytest.mark.parametrize("transport", ["http1", "aiohttp", "http2"])
+async def test_a_token_of_its_own_for_each_order_stays_hidden_however_many_follow(
+    transport: Transport, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    numbers, told = count(), Told()
+    auth = NoAuth(bearer=lambda: f"t0ken-{next(numbers):03}-{MARK}")
+
+    def page(seen: Seen) -> Reply:
+        return answer(f"<pre>{seen.headers['authorization']}</pre>".encode(), 502).but(after=0.5)
+
+    options: dict[str, Any] = {"reconcile": False, "journal": tmp_path / "j", "on_call": told.record}
+    async with (
+        server_for(transport, page) as server,
+        client_of(server.url, transport, auth=auth, **options) as ems,
+    ):
+        outcomes = await asyncio.gather(*(ems.orders.submit(an_order()) for _ in range(40)))
+        assert all(isinstance(outcome, Unknown) and "Bearer <hidden>" in outcome.message for outcome in outcomes)
+        told.texts += [f"{outcome.message} {outcome.attempts}" for outcome in outcomes]
+        await ems.journal.unresolved()
+    kept = b"".join(contents(tmp_path))
+    assert b"Bearer <hidden>" in kept
+    assert MARK.encode() not in kept
+    assert not any(MARK in text for text in (*told.texts, caplog.text))
 
 
 async def test_the_raw_answer_stays_as_it_is_and_the_useful_part_of_the_message() -> None:

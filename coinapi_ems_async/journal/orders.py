@@ -41,6 +41,8 @@ class OrderRecorder:
         self._end(call, intent)
 
     def _end(self, call: Call, intent: Intent) -> None:
+        for one in call.tries:
+            one.attempt.hide_bearer()
         if call.report is not None:
             last = call.tries[-1]
             answer = last.attempt.answer
@@ -79,6 +81,8 @@ class OrderRecorder:
         in the file, where nothing unknown comes after it. An error of this package comes from before the attempt
         was made.
         """
+        for one in call.tries:
+            one.attempt.hide_bearer()
         if call.doubt is not None:
             self._journal.end(intent, Ending.UNKNOWN, reason="the caller went away before the answer")
         elif isinstance(error, asyncio.CancelledError | EMSError):

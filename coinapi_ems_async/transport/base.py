@@ -84,7 +84,7 @@ class Attempt:
     `connected` is when it began, unless a connection had to be waited for. `carrier` is who has it now. `rivals`
     are attempts at the same change elsewhere: of all of them only one is ever marked. `unused_since` is when a
     shared connection had been used last when it took the attempt, None on others: they know that themselves.
-    `redaction` knows what must not stand in messages, though a server may say it, `bearer` as well.
+    `redaction` knows what must not stand in messages, though a server may say it; `bearer` it is told.
     """
 
     __slots__ = (
@@ -225,6 +225,8 @@ class Attempt:
             return True
         self.done = monotonic()
         self.answer = answer
+        if self.bearer is not None:
+            self.hide_bearer()
         headers = _NO_HEADERS if 200 <= answer.status < 300 else answer.headers
         self.reading = reading = read_answer(self.request, answer.status, headers, answer.body, self.redaction)
         self.decoded = monotonic()
@@ -235,12 +237,18 @@ class Attempt:
         """Settle without a complete answer; whatever came first stays."""
         if self.done is None:
             self.done = monotonic()
+            self.hide_bearer()
             said = self.redaction.line(failure.message)
             if said != failure.message:
                 failure = type(failure)(failure.row, said)
             # A traceback would hold on to the frames it passed, and those to us.
             self.failure = failure.with_traceback(None)
             self._tell()
+
+    def hide_bearer(self) -> None:
+        """Make its token the newest of those that are hidden: many may have followed it since it was sent."""
+        if self.bearer is not None:
+            self.redaction.hide_token(self.bearer)
 
     def _tell(self) -> None:
         if self.waiter is not None and not self.waiter.done():

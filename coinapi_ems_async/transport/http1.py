@@ -159,7 +159,7 @@ class Http1Connection(Connection, asyncio.Protocol):
 
     def is_usable(self) -> bool:
         """Whether a request may be sent now; asks the descriptor itself."""
-        transport, has_pending = self._transport, self._has_pending
+        transport, has_pending = self._transport, self._has_pending  # a function in a name costs less to call
         if self._closing or self._attempt is not None or transport is None or transport.is_closing():
             return False
         return not has_pending()
