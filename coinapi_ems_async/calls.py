@@ -276,14 +276,14 @@ def read_error(call: Call, *, no_site: Callable[[], str]) -> EMSError:
         return error_for(call.request, Row.NO_SITE, no_site(), **context)
     answered = [one for one in call.tries if one.reading is not None]
     one = answered[-1] if answered else call.tries[0]
-    reading, answer = one.reading, one.attempt.answer
+    reading, attempt = one.reading, one.attempt
     return error_for(
         call.request,
         one.row,
         _not_found(answered) if _is_status_miss(call, one) else one.message,
         status=reading.status if reading else 0,
-        raw=answer.body if answer else b"",
-        shown=one.attempt.redaction.raw(answer.body) if answer else b"",
+        raw=attempt.answer.body if attempt.answer else b"",
+        shown=attempt.shown_body(),
         retry_after=retry_after_seconds(reading.retry_after, datetime.now(UTC)) if reading else None,
         site=one.entry.site.id,
         phase=one.record.phase,

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from time import monotonic
 from typing import Any, Final
 
-from .answers import Reading, error_for, retry_after_seconds
+from .answers import error_for, retry_after_seconds
 from .auth import Auth
 from .errors import EMSError, RateLimited, ServerFailed, TransportError
 from .matrix import Row
@@ -83,12 +83,12 @@ class Management:
         records = _records(attempts)
         if attempt.answer is None:
             failure = attempt.failure or _out_of_time(attempt)
-            raise self._error(request, failure.row, failure.message, records)
+            raise self._error(attempt, failure.row, failure.message, records)
         assert attempt.reading is not None  # noqa: S101  # whoever has an answer has read it
         reading = attempt.reading
         if reading.row is Row.SUCCESS:
             return reading.value
-        raise self._error(request, reading.row, reading.message, records, reading, attempt.answer.body)
+        raise self._error(attempt, reading.row, reading.message, records)
 
     async def _in_turn(self, request: Request, timeout: float, token: str | None) -> Attempt:
         """Make one attempt when the calls before are done; waiting for that counts apart, and is bounded too."""
@@ -114,22 +114,15 @@ class Management:
         finally:
             attempt.abort()
 
-    def _error(
-        self,
-        request: Request,
-        row: Row,
-        message: str,
-        records: tuple[AttemptRecord, ...],
-        reading: Reading | None = None,
-        raw: bytes = b"",
-    ) -> EMSError:
+    def _error(self, attempt: Attempt, row: Row, message: str, records: tuple[AttemptRecord, ...]) -> EMSError:
+        reading = attempt.reading
         return error_for(
-            request,
+            attempt.request,
             row,
             message,
             status=reading.status if reading else 0,
-            raw=raw,
-            shown=self._redaction.raw(raw),
+            raw=attempt.answer.body if attempt.answer else b"",
+            shown=attempt.shown_body(),
             site=_SITE,
             phase=records[-1].phase,
             attempts=records,

@@ -263,7 +263,11 @@ async def test_a_token_of_its_own_for_each_order_stays_hidden_however_many_follo
         server_for(transport, page) as server,
         client_of(server.url, transport, auth=auth, **options) as ems,
     ):
+        reads = asyncio.gather(*(ems.orders.open() for _ in range(40)), return_exceptions=True)
         outcomes = await asyncio.gather(*(ems.orders.submit(an_order()) for _ in range(40)))
+        for error in await reads:
+            assert isinstance(error, EMSError)
+            told.texts += everything_about(error)
         assert all(isinstance(outcome, Unknown) and "Bearer <hidden>" in outcome.message for outcome in outcomes)
         told.texts += [f"{outcome.message} {outcome.attempts}" for outcome in outcomes]
         await ems.journal.unresolved()

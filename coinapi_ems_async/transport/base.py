@@ -250,6 +250,11 @@ class Attempt:
         if self.bearer is not None:
             self.redaction.hide_token(self.bearer)
 
+    def shown_body(self) -> bytes:
+        """Return the body of its answer without secrets; empty if there is none."""
+        self.hide_bearer()
+        return self.redaction.raw(self.answer.body) if self.answer is not None else b""
+
     def _tell(self) -> None:
         if self.waiter is not None and not self.waiter.done():
             self.waiter.set_result(None)
