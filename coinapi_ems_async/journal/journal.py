@@ -267,7 +267,7 @@ class Journal:
 
 
 def report_of(outcome: Outcome) -> bytes:
-    """Return its answer's body if that is a report: an error page could quote a bearer token that nobody hid."""
+    """Return its answer's body if that is a report: an error page could quote a bearer token of long ago."""
     return outcome.raw if getattr(outcome, "report", None) is not None else b""
 
 

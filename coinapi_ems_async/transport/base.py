@@ -225,7 +225,7 @@ class Attempt:
             return True
         self.done = monotonic()
         self.answer = answer
-        if self.bearer is not None:
+        if self.bearer is not None:  # no call where there is none, as for nearly every order
             self.hide_bearer()
         headers = _NO_HEADERS if 200 <= answer.status < 300 else answer.headers
         self.reading = reading = read_answer(self.request, answer.status, headers, answer.body, self.redaction)

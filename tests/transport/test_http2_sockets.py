@@ -164,8 +164,8 @@ async def test_nothing_holds_on_to_it_when_it_is_over() -> None:
             gone = weakref.ref(connection)
             del attempt
         del connection
-        await until(lambda: gone() is None)
-        await until(lambda: machine() is None)
+        await until(lambda: gone() is None and machine() is None)
+        assert (gone(), machine()) == (None, None)
     finally:
         gc.enable()
 
